@@ -1,0 +1,226 @@
+"""The effective process of one coordinate and its averages.
+
+    H = G + K theta,   theta = phi(H) - w*,   G ~ GP(0, C_G),   w* ~ P*
+
+A path depends on its noise and target only through the drive U = G - w* k, k = K 1, since
+H = U + K phi(H). For an atom of P* the drive is Gaussian with covariance C_G around -w* k;
+for a Gaussian component w* is one more Gaussian variable, and the principal modes are those
+of the joint drive. Each component thus gives a linear map from independent standard
+Gaussians, in descending order of variance, to the drive, on which a noise rule acts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dmft.kernels import Averages, Kernels
+from dmft.problem import Problem
+from dmft.signals import Component
+from solvers.collocation import Grid
+from solvers.discrete_gauss import gauss_rule
+from solvers.noise_rules import NoiseRule, fold
+
+INACTIVE = 1e-13  # D t_max below which a path does not respond
+
+
+def compressed(components: tuple[Component, ...], atoms: int) -> tuple[Component, ...]:
+    """Return at most `atoms` components, a Gauss rule of the law where it has more atoms.
+
+    The Gauss rule shares the first 2 `atoms` - 1 moments of the law.
+    """
+    if len(components) <= atoms:
+        return components
+    masses, means, _ = (np.array(column) for column in zip(*components, strict=True))
+    nodes, weights = gauss_rule(means, masses, atoms)
+    return tuple(Component(float(p), float(m), 0.0) for m, p in zip(nodes, weights, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """Gaussian law of (U, w*) in one component of P*.
+
+    U = mean + z modes^T and w* = target + target_modes . z + sqrt(rest) zeta with independent
+    standard Gaussians z (r,) and zeta.
+
+    Parameters
+    ----------
+    mean : ndarray, shape (N,)
+    modes : ndarray, shape (N, r)
+    scales : ndarray, shape (r,)
+        Largest share of each mode in the standard deviation of U, in the sense of
+        max_t |mode(t)| / sqrt(1 + Var U(t)).
+    target : float
+    target_modes : ndarray, shape (r,)
+    """
+
+    mean: np.ndarray
+    modes: np.ndarray
+    scales: np.ndarray
+    target: float
+    target_modes: np.ndarray
+
+    @classmethod
+    def of(
+        cls, component: Component, kernels: Kernels, root: np.ndarray, weights: np.ndarray
+    ) -> Drive:
+        """Build the drive of a component; `root` (N, r) is a square root of C_G."""
+        k = kernels.K.sum(axis=1)
+        target_modes = np.zeros(root.shape[1])
+        modes = root
+        if component.std > 0:
+            joint = np.concatenate([root, -component.std * k[:, None]], axis=1)
+            modes, rotation = principal_modes(joint, weights)
+            target_modes = component.std * rotation[-1]
+        variance = np.sum(modes**2, axis=1)
+        scales = np.abs(modes / np.sqrt(1 + variance)[:, None]).max(axis=0)
+        return cls(-component.mean * k, modes, scales, component.mean, target_modes)
+
+    def aligned(self, previous: Drive) -> Drive:
+        """Return the drive with each mode's sign as in `previous`, for continuity in sweeps."""
+        count = min(self.modes.shape[1], previous.modes.shape[1])
+        sign = np.ones(self.modes.shape[1])
+        products = np.sum(self.modes[:, :count] * previous.modes[:, :count], axis=0)
+        sign[:count] = np.where(products < 0, -1.0, 1.0)
+        return Drive(
+            self.mean, self.modes * sign, self.scales, self.target, self.target_modes * sign
+        )
+
+
+def mode_weights(grid: Grid) -> np.ndarray:
+    """Return the weights of the inner product that defines principal modes, shape (N,).
+
+    It is int f g dt / (t + t_1), t_1 the first panel's end: about uniform in log t, so that
+    early times count, and independent of how the grid is refined.
+    """
+    return grid.weights / (grid.nodes + grid.t_max * 1e-3)
+
+
+def principal_modes(root: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotate the columns of `root` (N, m) into principal modes in the weighted inner product.
+
+    Returns
+    -------
+    modes : ndarray, shape (N, r)
+        In descending order, modes @ modes.T = root @ root.T up to rounding.
+    rotation : ndarray, shape (m, r)
+        modes = root @ rotation.
+    """
+    metric = np.sqrt(weights)[:, None]
+    _, singular, right = np.linalg.svd(metric * root, full_matrices=False)
+    rotation = right[singular > 1e-8 * singular[0]].T
+    return root @ rotation, rotation
+
+
+def noise_root(C_G: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the principal modes of the covariance C_G, shape (N, r), in descending order."""
+    metric = np.sqrt(weights)
+    values, vectors = np.linalg.eigh(metric[:, None] * C_G * metric)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    kept = values > 1e-15 * max(values[0], 0.0)
+    return vectors[:, kept] * np.sqrt(values[kept]) / metric[:, None]
+
+
+class EffectiveProcess:
+    """Averages of the effective process by one noise rule on one grid.
+
+    The rule's nodes are drawn at the first call and kept, so that repeated calls evaluate one
+    fixed function of the kernels; the paths of the last call are the next call's guess.
+
+    Parameters
+    ----------
+    problem : Problem
+    grid : Grid
+    rule : NoiseRule
+    """
+
+    def __init__(self, problem: Problem, grid: Grid, rule: NoiseRule) -> None:
+        self.problem = problem
+        self.grid = grid
+        self.rule = rule
+        self.components = compressed(problem.signal.components(), rule.atoms)
+        self.failed_paths = 0
+        self._strata: list[_Stratum] | None = None
+        mirror = problem.mirror
+        self._map = (
+            mirror.mirror_code,
+            np.ascontiguousarray(mirror.mirror_parameters(problem.alpha, problem.lam, grid.nodes)),
+            mirror.mirror_table(problem.alpha),
+        )
+
+    @property
+    def paths(self) -> int:
+        """Number of paths of one call; 0 before the first."""
+        return sum(len(s.weights) for s in self._strata or [])
+
+    def averages(self, kernels: Kernels) -> Averages:
+        """Return the averages of the process that the kernels drive."""
+        weights = mode_weights(self.grid)
+        root = noise_root(kernels.C_G, weights)
+        drives = [Drive.of(c, kernels, root, weights) for c in self.components]
+        if self._strata is None:
+            self._strata = [
+                _Stratum.of(self.problem, c, d, self.rule)
+                for c, d in zip(self.components, drives, strict=True)
+            ]
+        self.failed_paths = 0
+        total = 0.0
+        for k, stratum in enumerate(self._strata):
+            stratum.drive = drives[k].aligned(stratum.drive)
+            total = total + stratum.component.probability * self._stratum_averages(
+                stratum, kernels
+            )
+        return Averages.unpack(np.asarray(total), self.grid.size)
+
+    def _stratum_averages(self, stratum: _Stratum, kernels: Kernels) -> np.ndarray:
+        from solvers import volterra  # numba is imported only when a solve starts
+
+        z, weights, drive = stratum.nodes, stratum.weights, stratum.drive
+        count = min(z.shape[1], drive.modes.shape[1])
+        z = z[:, :count]
+        U = drive.mean + z @ drive.modes[:, :count].T
+        if stratum.H is None:
+            stratum.H = np.zeros_like(U)
+        K = np.ascontiguousarray(kernels.K)
+        w, D, iterations = volterra.solve_paths(*self._map, K, self.grid.stages, U, stratum.H)
+        failed = iterations < 0
+        self.failed_paths += int(failed.sum())
+        stratum.H[failed] = 0.0
+        A = volterra.mean_response(
+            K, self.grid.stages, D, weights, INACTIVE / self.grid.t_max
+        )
+        start = self.problem.mirror.initial_weight(self.problem.alpha)
+        w = np.concatenate([np.full((len(w), 1), start), w], axis=1)
+        target_modes = drive.target_modes[:count]
+        target = drive.target + z @ target_modes
+        unresolved = stratum.component.std**2 - target_modes @ target_modes
+        theta = w - target[:, None]
+        C_w = (theta.T * weights) @ theta + max(unresolved, 0.0)
+        mean_w = weights @ w
+        overlap = (weights * target) @ w
+        if stratum.folded:
+            mean_w = np.zeros_like(mean_w)  # odd in z
+        return Averages(C_w, A, mean_w, overlap).pack()
+
+
+@dataclass(eq=False)
+class _Stratum:
+    """One component's nodes, and the paths of the last sweep."""
+
+    component: Component
+    drive: Drive
+    nodes: np.ndarray
+    weights: np.ndarray
+    folded: bool
+    H: np.ndarray | None = None
+
+    @classmethod
+    def of(
+        cls, problem: Problem, component: Component, drive: Drive, rule: NoiseRule
+    ) -> _Stratum:
+        nodes, weights = rule.nodes(drive.scales)
+        folded = rule.symmetric and component.mean == 0.0 and problem.mirror.odd
+        if folded:
+            nodes, weights = fold(nodes, weights)
+        return cls(component, drive, nodes, weights, folded)

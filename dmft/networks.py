@@ -1,0 +1,315 @@
+"""Networks as mirror maps; this is the one place that states a network.
+
+Under gradient flow in the unit du/dt = -(d/2) dL/du each weight of a diagonal network is a
+function of one integrated gradient,
+
+    w(t) = phi(H(t), t),     H(t) = int_0^t c(s) h(s) ds,     D(t) = -d phi / d H >= 0,
+
+with h = (1/delta) X^T (X w - y). A network supplies phi (through the numba branch of
+`solvers.mirror_kernels` and its parameters at each time) and the drift factor c for the DMFT,
+and, apart from that and by other formulas, its layers and their velocities for the direct
+simulation. Sources: arXiv:2510.01930 (depth 2), arXiv:2412.16765 (products of layers),
+arXiv:2607.12332 (depth L).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dmft.validation import require_in_range, require_integer
+from solvers import mirror_maps
+
+
+class Network(ABC):
+    """A diagonal network: its mirror map for the theory, its layers for the simulation."""
+
+    name: ClassVar[str]
+    mirror_code: ClassVar[int]
+
+    @property
+    def odd(self) -> bool:
+        """Whether phi(-H) = -phi(H)."""
+        return True
+
+    # --- the theory's side -------------------------------------------------------------
+
+    @abstractmethod
+    def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
+        """Return the parameters of phi at the times `t` (N,), shape (N, P)."""
+
+    def mirror_table(self, alpha: float) -> np.ndarray:
+        """Return the table that phi interpolates, shape (J, 3); empty where phi is explicit."""
+        return np.empty((0, 3))
+
+    def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
+        """Return c(t), shape (N,), the factor of h in H."""
+        return np.ones_like(t)
+
+    def initial_weight(self, alpha: float) -> float:
+        """Return w(0)."""
+        return 0.0
+
+    def weight(self, alpha: float, lam: float, H: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """Return phi(H, t) for H (..., N) and t (N,), shape (..., N)."""
+        return self._mirror(alpha, lam, H, t)[0]
+
+    def hessian_inverse(self, alpha: float, lam: float, H: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """Return D(H, t), the inverse Hessian of the mirror potential, shape of H."""
+        return self._mirror(alpha, lam, H, t)[1]
+
+    def _mirror(
+        self, alpha: float, lam: float, H: np.ndarray, t: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        from solvers import mirror_kernels  # numba is imported only when it is needed
+
+        t = np.atleast_1d(np.asarray(t, dtype=float))
+        H = np.asarray(H, dtype=float)
+        flat = np.ascontiguousarray(np.broadcast_to(H, np.broadcast_shapes(H.shape, t.shape)))
+        parameters = self.mirror_parameters(alpha, lam, t)
+        w, D = mirror_kernels.evaluate(
+            self.mirror_code, flat.reshape(-1, t.size), parameters, self.mirror_table(alpha)
+        )
+        return w.reshape(flat.shape), D.reshape(flat.shape)
+
+    # --- the simulation's side -----------------------------------------------------------
+
+    @abstractmethod
+    def initial_layers(self, alpha: float) -> np.ndarray:
+        """Return the value of each layer at t = 0, shape (L,), the same for all coordinates."""
+
+    @abstractmethod
+    def output_weight(self, layers: np.ndarray) -> np.ndarray:
+        """Return w, shape (d,), of layers, shape (L, d)."""
+
+    @abstractmethod
+    def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
+        """Return d layers/dt, shape (L, d), for layers (L, d) and h (d,)."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the parameters as plain numbers and lists, with the network's `name`."""
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        return {"name": self.name, **values}
+
+    def validate(self, alpha: float, lam: float) -> None:  # noqa: B027
+        """Raise ValueError where the network does not exist for these values."""
+
+
+@dataclass(frozen=True)
+class Diagonal(Network):
+    """Depth two, w = (u^2 - v^2)/2 with u(0) = alpha scale_u, v(0) = alpha scale_v.
+
+    phi = (exp(lu - H) - exp(lv + H))/2 with lu = 2 log(alpha scale_u) - lam t, so that equal
+    scales give -alpha^2 exp(-lam t) sinh(H).
+
+    Raises
+    ------
+    ValueError
+        If a scale is not positive.
+    """
+
+    scale_u: float = 1.0
+    scale_v: float = 1.0
+    name: ClassVar[str] = "diagonal"
+    mirror_code: ClassVar[int] = mirror_maps.HYPERBOLIC
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        require_in_range("scale_u", self.scale_u, low=0.0, low_open=True)
+        require_in_range("scale_v", self.scale_v, low=0.0, low_open=True)
+
+    @property
+    def odd(self) -> bool:
+        """Equal starts."""
+        return self.scale_u == self.scale_v
+
+    def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
+        """Return lu and lv at the times `t`, shape (N, 2)."""
+        starts = 2 * np.log(alpha * np.array([self.scale_u, self.scale_v]))
+        return starts[None, :] - lam * np.asarray(t)[:, None]
+
+    def initial_weight(self, alpha: float) -> float:
+        """Return alpha^2 (scale_u^2 - scale_v^2)/2."""
+        return 0.5 * alpha**2 * (self.scale_u**2 - self.scale_v**2)
+
+    def initial_layers(self, alpha: float) -> np.ndarray:
+        """Return u(0) and v(0), shape (2,)."""
+        return alpha * np.array([self.scale_u, self.scale_v])
+
+    def output_weight(self, layers: np.ndarray) -> np.ndarray:
+        """Return (u^2 - v^2)/2, shape (d,)."""
+        u, v = layers
+        return 0.5 * (u - v) * (u + v)
+
+    def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
+        """Return du/dt = -(h + lam) u/2 and dv/dt = (h - lam) v/2, shape (2, d)."""
+        u, v = layers
+        return np.stack([-0.5 * (h + lam) * u, 0.5 * (h - lam) * v])
+
+
+@dataclass(frozen=True)
+class Linear(Network):
+    """Linear regression, w itself trained from 0 by dw/dt = -h - lam w (ridge for lam > 0)."""
+
+    name: ClassVar[str] = "linear"
+    mirror_code: ClassVar[int] = mirror_maps.LINEAR
+
+    def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
+        """Return exp(-lam t), shape (N, 1)."""
+        return np.exp(-lam * np.asarray(t))[:, None]
+
+    def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
+        """Return exp(lam t), shape (N,)."""
+        return np.exp(lam * np.asarray(t))
+
+    def initial_layers(self, alpha: float) -> np.ndarray:
+        """Return w(0) = 0, shape (1,)."""
+        return np.zeros(1)
+
+    def output_weight(self, layers: np.ndarray) -> np.ndarray:
+        """Return w, shape (d,)."""
+        return layers[0]
+
+    def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
+        """Return -h - lam w, shape (1, d)."""
+        return -h[None, :] - lam * layers
+
+
+@dataclass(frozen=True)
+class Deep(Network):
+    """Depth L >= 3, w = (u^L - v^L)/L with u(0) = v(0) = alpha.
+
+    In H = int exp(-(L-2) lam s/2) h ds, u = exp(-lam t/2) (alpha^(2-L) + (L-2) H/2)^(-1/(L-2))
+    and v the same with -H, for |H| < 2 alpha^(2-L)/(L-2).
+
+    Raises
+    ------
+    ValueError
+        If `depth` is not an integer >= 3.
+    """
+
+    depth: int = 3
+    name: ClassVar[str] = "deep"
+    mirror_code: ClassVar[int] = mirror_maps.POWER
+
+    def __post_init__(self) -> None:
+        """Check the depth."""
+        require_integer("depth", self.depth, low=3)
+
+    def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
+        """Return L, alpha^(2-L) and exp(-L lam t/2) at each time, shape (N, 3)."""
+        t = np.asarray(t)
+        decay = np.exp(-0.5 * self.depth * lam * t)
+        return np.stack(
+            [np.full_like(t, self.depth), np.full_like(t, alpha ** (2 - self.depth)), decay], axis=1
+        )
+
+    def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
+        """Return exp(-(L-2) lam t/2), shape (N,)."""
+        return np.exp(-0.5 * (self.depth - 2) * lam * np.asarray(t))
+
+    def initial_layers(self, alpha: float) -> np.ndarray:
+        """Return u(0) and v(0), shape (2,)."""
+        return np.array([alpha, alpha])
+
+    def output_weight(self, layers: np.ndarray) -> np.ndarray:
+        """Return (u^L - v^L)/L, shape (d,)."""
+        u, v = layers
+        return (u**self.depth - v**self.depth) / self.depth
+
+    def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
+        """Return du/dt = -(h u^(L-1) + lam u)/2 and the same for v with -h, shape (2, d)."""
+        u, v = layers
+        power = self.depth - 1
+        return np.stack([-0.5 * (h * u**power + lam * u), 0.5 * (h * v**power - lam * v)])
+
+
+@dataclass(frozen=True)
+class Product(Network):
+    """A general product w = prod_j u_j of L layers with u_j(0) = alpha scales[j].
+
+    The differences u_j^2 - u_k^2 are conserved (times exp(-lam t)), so with x the layer of
+    smallest start, dx/dH = -(1/2) prod_{j != x} sqrt(x^2 + mu_j^2), mu_j^2 = u_j(0)^2 - x(0)^2,
+    and D = (1/2) sum_j prod_{k != j} u_k^2 (arXiv:2412.16765). scales = (sqrt 2, 0) is the
+    default depth-two network.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two scales, one is negative or more than one is zero.
+    """
+
+    scales: tuple[float, ...] = (math.sqrt(2.0), 0.0)
+    name: ClassVar[str] = "product"
+    mirror_code: ClassVar[int] = mirror_maps.TABLE
+
+    def __post_init__(self) -> None:
+        """Check the scales and store them as a tuple."""
+        scales = tuple(float(s) for s in self.scales)
+        if len(scales) < 2:
+            raise ValueError(f"scales must hold at least 2 layers; got {scales!r}")
+        for scale in scales:
+            require_in_range("scales", scale, low=0.0)
+        if sum(scale == 0 for scale in scales) > 1:
+            raise ValueError(f"scales may hold at most one 0 (else w stays 0); got {scales!r}")
+        object.__setattr__(self, "scales", scales)
+
+    @property
+    def odd(self) -> bool:
+        """A product is odd only where one layer starts at zero; it is not exploited."""
+        return False
+
+    def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
+        """Return exp(-L lam t/2), shape (N, 1)."""
+        return np.exp(-0.5 * len(self.scales) * lam * np.asarray(t))[:, None]
+
+    def mirror_table(self, alpha: float) -> np.ndarray:
+        """Return H, w and D of the undamped flow on a fine grid, shape (J, 3), H increasing."""
+        return mirror_maps.product_table(alpha * np.sort(np.array(self.scales)))
+
+    def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
+        """Return exp(-(L-2) lam t/2), shape (N,)."""
+        return np.exp(-0.5 * (len(self.scales) - 2) * lam * np.asarray(t))
+
+    def initial_weight(self, alpha: float) -> float:
+        """Return alpha^L prod(scales)."""
+        return float(np.prod(self.initial_layers(alpha)))
+
+    def initial_layers(self, alpha: float) -> np.ndarray:
+        """Return alpha scales, shape (L,)."""
+        return alpha * np.array(self.scales)
+
+    def output_weight(self, layers: np.ndarray) -> np.ndarray:
+        """Return the product over the layers, shape (d,)."""
+        return np.prod(layers, axis=0)
+
+    def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
+        """Return du_j/dt = -(h prod_{k != j} u_k + lam u_j)/2, shape (L, d)."""
+        before = np.cumprod(np.concatenate([np.ones_like(layers[:1]), layers[:-1]]), axis=0)
+        after = np.cumprod(np.concatenate([np.ones_like(layers[:1]), layers[:0:-1]]), axis=0)[::-1]
+        return -0.5 * (h[None, :] * before * after + lam * layers)
+
+
+NETWORKS: dict[str, type[Network]] = {n.name: n for n in (Diagonal, Linear, Deep, Product)}
+
+
+def network_from_config(config: dict[str, Any]) -> Network:
+    """Rebuild a network from `Network.config()`.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the parameters do not fit.
+    """
+    parameters = dict(config)
+    name = parameters.pop("name", None)
+    if name not in NETWORKS:
+        raise ValueError(f"network must be one of {sorted(NETWORKS)}; got {name!r}")
+    try:
+        return NETWORKS[name](**parameters)
+    except TypeError as error:
+        raise ValueError(f"parameters of network {name!r}: {error}") from None

@@ -1,0 +1,84 @@
+"""Checks of arguments: each error names the argument, its value and the permitted range."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+
+def require_finite(name: str, value: Any) -> float:
+    """Return `value` as a float.
+
+    Raises
+    ------
+    ValueError
+        If it is not a finite real number.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite real number; got {value!r}")
+    return float(value)
+
+
+def require_in_range(
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> float:
+    """Return `value` as a float inside the interval from `low` to `high`.
+
+    Raises
+    ------
+    ValueError
+        If it is not a finite real number in that interval.
+    """
+    number = require_finite(name, value)
+    below = number <= low if low_open else number < low
+    above = number >= high if high_open else number > high
+    if below or above:
+        left = "" if low == -math.inf else f"{name} {'>' if low_open else '>='} {low:g}"
+        right = "" if high == math.inf else f"{name} {'<' if high_open else '<='} {high:g}"
+        permitted = " and ".join(part for part in (left, right) if part)
+        raise ValueError(f"{name} must satisfy {permitted}; got {value!r}")
+    return number
+
+
+def require_integer(name: str, value: Any, low: int) -> int:
+    """Return `value` as an int that is at least `low`.
+
+    Raises
+    ------
+    ValueError
+        If it is not an integer or is smaller than `low`.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
+        raise ValueError(f"{name} must be an integer >= {low}; got {value!r}")
+    return int(value)
+
+
+def require_times(name: str, value: Any, t_max: float = math.inf) -> np.ndarray:
+    """Return `value` as a strictly increasing array of times in [0, t_max], shape (T,).
+
+    Raises
+    ------
+    ValueError
+        If it is empty, not one-dimensional, not finite, not increasing or out of range.
+    """
+    times = np.array(value, dtype=float)
+    if times.ndim != 1 or times.size == 0:
+        raise ValueError(f"{name} must be a non-empty 1-d array; got shape {times.shape}")
+    if not np.all(np.isfinite(times)):
+        raise ValueError(f"{name} must be finite; got {times[~np.isfinite(times)][0]!r}")
+    if np.any(np.diff(times) <= 0):
+        raise ValueError(f"{name} must be strictly increasing; got {value!r}")
+    if times[0] < 0 or times[-1] > t_max:
+        upper = "" if t_max == math.inf else f" and <= t_max = {t_max:g}"
+        raise ValueError(
+            f"{name} must be >= 0{upper}; got values from {times[0]:g} to {times[-1]:g}"
+        )
+    return times
