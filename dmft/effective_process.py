@@ -122,6 +122,46 @@ def noise_root(C_G: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return vectors[:, kept] * np.sqrt(values[kept]) / metric[:, None]
 
 
+def initial_state(problem: Problem) -> tuple[float, float]:
+    """Return w(0) and D(0)."""
+    zero = np.zeros(1)
+    D = problem.mirror.hessian_inverse(problem.alpha, problem.lam, zero, zero)
+    return problem.mirror.initial_weight(problem.alpha), float(D[0])
+
+
+def mirror_arguments(problem: Problem, grid: Grid) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return the network's map as the compiled kernels take it: code, parameters, table."""
+    parameters = problem.mirror.mirror_parameters(problem.alpha, problem.lam, grid.nodes)
+    table = problem.mirror.mirror_table(problem.alpha)
+    return problem.mirror.mirror_code, np.ascontiguousarray(parameters), table
+
+
+def draw_paths(
+    problem: Problem, grid: Grid, kernels: Kernels, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw n independent paths: H on the nodes, shape (n, N), and w*, shape (n,).
+
+    Raises
+    ------
+    ArithmeticError
+        If the equation of a path cannot be solved.
+    """
+    from solvers import volterra
+
+    w_star = problem.signal.sample(rng, n)
+    root = noise_root(kernels.C_G, mode_weights(grid))
+    noise = rng.standard_normal((n, root.shape[1])) @ root.T
+    U = noise - w_star[:, None] * kernels.K.sum(axis=1)
+    H = np.zeros_like(U)
+    K = np.ascontiguousarray(kernels.K)
+    *_, iterations = volterra.solve_paths(
+        *mirror_arguments(problem, grid), K, grid.stages, U, H
+    )
+    if np.any(iterations < 0):
+        raise ArithmeticError(f"{np.sum(iterations < 0)} of {n} paths could not be solved")
+    return H, w_star
+
+
 class EffectiveProcess:
     """Averages of the effective process by one noise rule on one grid.
 
@@ -142,12 +182,7 @@ class EffectiveProcess:
         self.components = compressed(problem.signal.components(), rule.atoms)
         self.failed_paths = 0
         self._strata: list[_Stratum] | None = None
-        mirror = problem.mirror
-        self._map = (
-            mirror.mirror_code,
-            np.ascontiguousarray(mirror.mirror_parameters(problem.alpha, problem.lam, grid.nodes)),
-            mirror.mirror_table(problem.alpha),
-        )
+        self._map = mirror_arguments(problem, grid)
 
     @property
     def paths(self) -> int:
@@ -190,7 +225,8 @@ class EffectiveProcess:
         A = volterra.mean_response(
             K, self.grid.stages, D, weights, INACTIVE / self.grid.t_max
         )
-        start = self.problem.mirror.initial_weight(self.problem.alpha)
+        start, start_D = initial_state(self.problem)
+        mean_D = np.concatenate([[start_D], weights @ D])
         w = np.concatenate([np.full((len(w), 1), start), w], axis=1)
         target_modes = drive.target_modes[:count]
         target = drive.target + z @ target_modes
@@ -201,7 +237,7 @@ class EffectiveProcess:
         overlap = (weights * target) @ w
         if stratum.folded:
             mean_w = np.zeros_like(mean_w)  # odd in z
-        return Averages(C_w, A, mean_w, overlap).pack()
+        return Averages(C_w, A, mean_w, overlap, mean_D).pack()
 
 
 @dataclass(eq=False)

@@ -29,25 +29,28 @@ class Averages:
         E[theta(t) theta(s)] at t = 0 and the nodes.
     A : ndarray, shape (N, N)
         E[D (I + K D)^(-1)] on the nodes.
-    mean_w, overlap : ndarray, shape (N + 1,)
-        E[w(t)] and E[w(t) w*].
+    mean_w, overlap, mean_D : ndarray, shape (N + 1,)
+        E[w(t)], E[w(t) w*] and E[D(t)].
     """
 
     C_w: np.ndarray
     A: np.ndarray
     mean_w: np.ndarray
     overlap: np.ndarray
+    mean_D: np.ndarray
 
     def pack(self) -> np.ndarray:
         """Return everything as one vector."""
-        return np.concatenate([self.C_w.ravel(), self.A.ravel(), self.mean_w, self.overlap])
+        parts = (self.C_w.ravel(), self.A.ravel(), self.mean_w, self.overlap, self.mean_D)
+        return np.concatenate(parts)
 
     @classmethod
     def unpack(cls, vector: np.ndarray, size: int) -> Averages:
         """Rebuild the averages on a grid of `size` nodes from `pack()`."""
-        cuts = np.cumsum([(size + 1) ** 2, size**2, size + 1])
-        C_w, A, mean_w, overlap = np.split(vector, cuts)
-        return cls(C_w.reshape(size + 1, size + 1), A.reshape(size, size), mean_w, overlap)
+        cuts = np.cumsum([(size + 1) ** 2, size**2, size + 1, size + 1])
+        C_w, A, mean_w, overlap, mean_D = np.split(vector, cuts)
+        square = (size + 1, size + 1)
+        return cls(C_w.reshape(square), A.reshape(size, size), mean_w, overlap, mean_D)
 
 
 @dataclass(frozen=True, eq=False)

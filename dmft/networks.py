@@ -62,6 +62,12 @@ class Network(ABC):
         """Return D(H, t), the inverse Hessian of the mirror potential, shape of H."""
         return self._mirror(alpha, lam, H, t)[1]
 
+    def layer_pair(
+        self, alpha: float, lam: float, H: np.ndarray, t: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the layers u and v at H (..., N) and t (N,), or None without such a pair."""
+        return None
+
     def _mirror(
         self, alpha: float, lam: float, H: np.ndarray, t: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -131,6 +137,13 @@ class Diagonal(Network):
         """Return lu and lv at the times `t`, shape (N, 2)."""
         starts = 2 * np.log(alpha * np.array([self.scale_u, self.scale_v]))
         return starts[None, :] - lam * np.asarray(t)[:, None]
+
+    def layer_pair(
+        self, alpha: float, lam: float, H: np.ndarray, t: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return u = alpha scale_u exp(-(H + lam t)/2) and v with -H, shape of H."""
+        exponents = 0.5 * self.mirror_parameters(alpha, lam, t)
+        return np.exp(exponents[:, 0] - 0.5 * H), np.exp(exponents[:, 1] + 0.5 * H)
 
     def initial_weight(self, alpha: float) -> float:
         """Return alpha^2 (scale_u^2 - scale_v^2)/2."""
@@ -211,6 +224,16 @@ class Deep(Network):
     def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
         """Return exp(-(L-2) lam t/2), shape (N,)."""
         return np.exp(-0.5 * (self.depth - 2) * lam * np.asarray(t))
+
+    def layer_pair(
+        self, alpha: float, lam: float, H: np.ndarray, t: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return u = exp(-lam t/2) (alpha^(2-L) + (L-2) H/2)^(-1/(L-2)) and v with -H."""
+        gap = self.depth - 2
+        decay = np.exp(-0.5 * lam * np.asarray(t))
+        power = -1.0 / gap
+        u = decay * (alpha**-gap + 0.5 * gap * H) ** power
+        return u, decay * (alpha**-gap - 0.5 * gap * H) ** power
 
     def initial_layers(self, alpha: float) -> np.ndarray:
         """Return u(0) and v(0), shape (2,)."""

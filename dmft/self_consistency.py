@@ -12,12 +12,11 @@ fine solution with a second fine rule tells how far the solution moves under tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from dmft.effective_process import EffectiveProcess
+from dmft.effective_process import EffectiveProcess, initial_state
 from dmft.kernels import Averages, build_kernels
 from dmft.problem import Problem
 from solvers.collocation import Grid
@@ -34,10 +33,9 @@ class Tolerance:
     rtol: float
     atol_fraction: float = 1e-3
 
-    def allowed(self, observable: np.ndarray) -> np.ndarray:
-        """Return the allowed error of an observable along time, shape (N + 1,)."""
-        floor = self.atol_fraction * max(abs(observable[0]), 1e-300)
-        return self.rtol * (np.abs(observable) + floor)
+    def allowed(self, observable: np.ndarray, start: float) -> np.ndarray:
+        """Return the allowed error of an observable that is `start` at t = 0, shape (T,)."""
+        return self.rtol * (np.abs(observable) + self.atol_fraction * max(start, 1e-300))
 
 
 @dataclass(frozen=True)
@@ -62,14 +60,14 @@ class SelfConsistency:
     def start(self) -> Vector:
         """Return the averages of paths that stay at their initial weight."""
         problem, size = self.problem, self.grid.size
-        w = problem.mirror.initial_weight(problem.alpha)
+        w, _ = initial_state(problem)
         law = problem.signal
         C_w = np.full((size + 1, size + 1), law.second_moment - 2 * w * law.mean + w**2)
         D = problem.mirror.hessian_inverse(
-            problem.alpha, problem.lam, np.zeros(size), self.grid.nodes
+            problem.alpha, problem.lam, np.zeros(size + 1), self.grid.nodes_with_start
         )
         level = np.ones(size + 1)
-        return Averages(C_w, np.diag(D), w * level, w * law.mean * level).pack()
+        return Averages(C_w, np.diag(D[1:]), w * level, w * law.mean * level, D).pack()
 
     def image(self, process: EffectiveProcess, x: Vector) -> Vector:
         """Return F(x) for the process."""
@@ -88,7 +86,7 @@ class SelfConsistency:
 
     def ratio(self, new: np.ndarray, old: np.ndarray) -> float:
         """Return the largest difference of two sets of observables over the allowed error."""
-        allowed = np.stack([self.tolerance.allowed(row) for row in new])
+        allowed = np.stack([self.tolerance.allowed(row, row[0]) for row in new])
         worst = np.max(np.abs(new - old) / allowed)
         return float(worst) if np.isfinite(worst) else float("inf")
 
@@ -121,7 +119,6 @@ class SelfConsistency:
         x: Vector,
         tolerance: float,
         max_sweeps: int,
-        report: Callable[[float], None],
     ) -> FixedPoint:
         """Repeat the correction until it moves x by less than `tolerance` allowed errors.
 
@@ -132,7 +129,6 @@ class SelfConsistency:
         for _ in range(max_sweeps):
             step, residual = self.corrected(cheap, fine, x, max_sweeps)
             history.append(residual)
-            report(residual)
             if not step.success or residual > 2 * best:
                 rest = self.solve(fine, x, tolerance, max_sweeps)
                 return FixedPoint(rest.x, rest.success, tuple(history) + rest.history)

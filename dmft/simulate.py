@@ -25,18 +25,17 @@ a symmetric positive definite system of size min(n, d).
 
 from __future__ import annotations
 
+import functools
 import importlib
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dmft import parallel
 from dmft.networks import Deep, Diagonal, Network
 from dmft.problem import Problem
 from dmft.validation import require_in_range, require_integer, require_times
@@ -47,10 +46,12 @@ DESIGNS = ("gaussian", "rademacher", "student_t")
 STUDENT_FREEDOM = 5
 TWO_TIME_LIMIT = 200  # times up to which two-time functions are kept: their size is T^2 a seed
 
+WORTH_PROCESSES = 3.0  # seconds of work that make up for starting processes
+
 # Errors are relative to |w - w*| and |y - X w|, but to this part of their scale once they vanish.
 FLOOR = 1e-6
 LOCAL = 0.1  # error permitted in one step, over rtol: the errors of many steps add up
-ROUNDING = 100 * np.finfo(float).eps
+ROUNDING = 10 * np.finfo(float).eps
 IMAGINARY = 1e-100  # step of the derivatives along the imaginary axis, which have no cancellation
 LOWEST = -300.0  # logarithm of a layer below which it counts as exp(-300): squares stay normal
 TINY = 1e-300
@@ -233,8 +234,8 @@ def simulate(
     design : {"gaussian", "rademacher", "student_t"}
         Law of the entries of X, of variance 1/d; Student's t has 5 degrees of freedom.
     workers : int, optional
-        Threads; by default as many as processors are available. BLAS is held to one thread
-        where threadpoolctl is installed.
+        Processes. By default the first seed is timed, and as many as processors are available
+        share the others if that pays. They need no guard of the main module.
     rtol : float
         Tolerance of the integrator in (0, 0.01]. The relative errors that it leaves in test_error
         and train_error are a small multiple of it, below 1e-5 at the default, until these fall
@@ -256,25 +257,31 @@ def simulate(
 
     Notes
     -----
-    Ctrl-C, or an exception in `progress`, stops all seeds within a step and propagates.
+    Ctrl-C, or an exception in `progress`, stops all seeds and propagates.
     """
     _check_problem(problem)
     t = require_times("t_eval", t_eval)
     dimension = require_integer("dimension", dimension, low=1)
     seeds = require_integer("seeds", seeds, low=1)
     _check_design(design)
-    threads = min(
-        seeds, _processors() if workers is None else require_integer("workers", workers, 1)
-    )
+    if workers is not None:
+        workers = require_integer("workers", workers, low=1)
+    if "__main__" in {type(problem.signal).__module__, type(problem.network).__module__}:
+        workers = 1  # another process could not import the class
     rtol = require_in_range("rtol", rtol, low=0.0, high=0.01, low_open=True)
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be callable or None; got {progress!r}")
     seed = _seed(rng)
 
-    def task(child: np.random.SeedSequence, check: Callable[[], None]) -> _Run:
-        return _one_seed(problem, t, draw_data(problem, dimension, design, child), rtol, check)
-
-    results = _in_threads(task, np.random.SeedSequence(seed).spawn(seeds), threads, progress)
+    task = functools.partial(_one_seed, problem, t, dimension, design, rtol)
+    children = np.random.SeedSequence(seed).spawn(seeds)
+    results: dict[int, _Run] = {}
+    with _single_blas_thread(), closing(_each_seed(task, children, workers)) as done:
+        for k, result in done:
+            results[k] = result
+            if progress is not None:
+                progress(len(results), seeds)
+    ordered = [results[k] for k in range(seeds)]
     return Ensemble(
         problem=problem,
         t=t,
@@ -282,8 +289,8 @@ def simulate(
         samples=_samples(problem, dimension),
         design=design,
         seed=seed,
-        runs=_stacked([run.values for run in results]),
-        stats=_stacked([run.stats for run in results]),
+        runs=_stacked([run.values for run in ordered]),
+        stats=_stacked([run.stats for run in ordered]),
     )
 
 
@@ -296,15 +303,21 @@ class _Run(NamedTuple):
 
 
 def _one_seed(
-    problem: Problem, t: np.ndarray, data: Data, rtol: float, check: Callable[[], None]
+    problem: Problem,
+    t: np.ndarray,
+    dimension: int,
+    design: str,
+    rtol: float,
+    child: np.random.SeedSequence,
 ) -> _Run:
     from solvers.stiff_ode import integrate
 
     start = time.perf_counter()
+    data = draw_data(problem, dimension, design, child)
     # a trial step may overflow; it is then rejected
     with np.errstate(all="ignore"):
         flow = _Flow(problem, data, rtol)
-        states, work = integrate(flow, flow.start, t, check)
+        states, work = integrate(flow, flow.start, t)
         weights = np.stack([problem.mirror.output_weight(flow.layers(z)) for z in states])
     stats = {"wall_time": time.perf_counter() - start, **vars(work)}
     return _Run(_observables(weights, data), stats)
@@ -464,49 +477,34 @@ def _perturbed(x: np.ndarray) -> Iterator[np.ndarray]:
 # --- many seeds ------------------------------------------------------------------------------
 
 
-class _StoppedError(Exception):
-    """Ends the integrations that still run after another one, or the user, has stopped."""
-
-
-def _in_threads(
-    task: Callable[[np.random.SeedSequence, Callable[[], None]], _Run],
+def _each_seed(
+    task: Callable[[np.random.SeedSequence], _Run],
     children: list[np.random.SeedSequence],
-    threads: int,
-    progress: Callable[[int, int], None] | None,
-) -> list[_Run]:
-    """Return the task's result for each child, in their order.
-
-    Threads suffice, since the products with X release the interpreter lock, and they need neither
-    a guarded main module nor a fork.
-    """
-    stop = threading.Event()
-
-    def check() -> None:
-        if stop.is_set():
-            raise _StoppedError
-
-    with _single_blas_thread():
-        executor = ThreadPoolExecutor(threads)
-        try:
-            futures = [executor.submit(task, child, check) for child in children]
-            pending = set(futures)
-            while pending:
-                # a wait without limit could not be interrupted on every platform
-                finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                for left in reversed(range(len(finished))):
-                    if progress is not None:
-                        progress(len(children) - len(pending) - left, len(children))
-        finally:
-            stop.set()
-            executor.shutdown(cancel_futures=True)
-    return [future.result() for future in futures]
+    workers: int | None,
+) -> Generator[tuple[int, _Run], None, None]:
+    """Yield (k, result of seed k) as they are done; by default in processes if that saves time."""
+    first = 0
+    if workers is None:
+        start = time.perf_counter()
+        result = task(children[0])
+        work = (time.perf_counter() - start) * (len(children) - 1)
+        workers = parallel.processors() if work > WORTH_PROCESSES else 1
+        first = 1
+        yield 0, result
+    rest = children[first:]
+    workers = min(workers, len(rest))
+    if workers > 1:
+        with closing(parallel.unordered_map(task, rest, workers)) as done:
+            for k, result in done:
+                yield first + k, result
+        return
+    for k, child in enumerate(rest):
+        yield first + k, task(child)
 
 
 @contextmanager
 def _single_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread: the seeds already occupy the processors."""
+    """Hold BLAS to one thread, which is faster at these sizes and always gives the same bits."""
     import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
 
     try:
@@ -516,12 +514,6 @@ def _single_blas_thread() -> Iterator[None]:
         return
     with control.threadpool_limits(limits=1, user_api="blas"):
         yield
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _stacked(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit, prange
 
 from solvers.mirror_kernels import inverse, mirror
+from solvers.mirror_maps import LINEAR
 
 NEWTON_TOLERANCE = 1e-8  # of a quadratically convergent step: the error left is its square
 MAX_NEWTON = 100
@@ -299,3 +300,11 @@ def mean_response(K, p, D, weights, cutoff):
     for chunk in range(chunks):
         total += partial[chunk]
     return total
+
+
+def compile_kernels() -> None:
+    """Compile both kernels, or load them from numba's cache."""
+    one = np.ones((1, 2))
+    K = 0.1 * np.eye(2)
+    _, D, _ = solve_paths(LINEAR, one.reshape(2, 1), np.empty((0, 3)), K, 2, one, 0.0 * one)
+    mean_response(K, 2, D, np.ones(1), 0.0)

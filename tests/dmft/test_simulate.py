@@ -1,10 +1,18 @@
+import math
+import os
+import subprocess
+import sys
 import threading
+from functools import partial
+from operator import floordiv
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
 from dmft.networks import Deep, Diagonal, Product
+from dmft.parallel import unordered_map
 from dmft.problem import Problem
 from dmft.signals import Bernoulli, Gaussian
 from dmft.simulate import TWO_TIME_LIMIT, _Flow, draw_data, simulate
@@ -87,18 +95,18 @@ def test_diagonal_network_against_scipy(alpha, lam, scales):
     ("alpha", "lam", "network", "t_end"),
     [
         (1.0, 0.1, Diagonal(), 50),
-        (20.0, 0.1, Diagonal(), 200),
-        (1e-8, 0.01, Diagonal(2.0, 1.0), 100),
-        (6.0, 0.05, Deep(3), 100),
+        (20.0, 0.1, Diagonal(), 60),
+        (1e-8, 0.01, Diagonal(2.0, 1.0), 60),
+        (4.0, 0.1, Deep(3), 30),
         (0.3, 0.0, Deep(4), 60),
-        (5.0, 0.05, Product(), 300),
-        (0.3, 0.01, Product((1.0, 1.0, 0.5)), 200),
+        (5.0, 0.05, Product(), 60),
+        (0.3, 0.01, Product((1.0, 1.0, 0.5)), 60),
     ],
 )
 def test_default_tolerance_gives_five_digits(alpha, lam, network, t_end):
     problem = Problem(0.5, alpha, lam, 0.1, network=network)
     t = np.geomspace(1e-3, 1, 12) * t_end
-    runs = [simulate(problem, t, 60, seeds=1, rng=1, rtol=rtol) for rtol in (1e-6, 1e-9)]
+    runs = [simulate(problem, t, 60, seeds=1, rng=1, rtol=rtol) for rtol in (1e-6, 1e-8)]
     for name in ("test_error", "train_error"):
         assert runs[0].mean(name) == pytest.approx(runs[1].mean(name), rel=1e-5)
 
@@ -188,7 +196,7 @@ def test_tiny_start_leaves_zero_at_its_logarithmic_time():
 
 def test_long_times_reach_the_lasso_optimum():
     lam = 0.1
-    for alpha in (20.0, 0.01):
+    for alpha in (20.0, 0.1):
         problem = Problem(0.5, alpha, lam, 0.1)
         data = draw_data(problem, 40, rng=child(7))
         layers, _ = path(problem, [5e4], data)
@@ -202,11 +210,11 @@ def test_long_times_reach_the_lasso_optimum():
 
 def test_reference_values_within_their_errors():
     problem = Problem(0.5, alpha=1.0, lam=0.1, sigma2=0.1)
-    ensemble = simulate(problem, [10.0], dimension=400, seeds=12)
+    ensemble = simulate(problem, [10.0], dimension=300, seeds=8)
     for name, value in (("test_error", 0.0559054), ("train_error", 0.00156378)):
         error = ensemble.standard_error(name)[0]
         assert abs(ensemble.mean(name)[0] - value) < 4 * error
-        assert error < 0.05 * value
+        assert error < 0.1 * value
 
 
 def test_samples_are_counted_in_the_loss():
@@ -366,24 +374,62 @@ def test_bad_arguments_of_draw_data():
         draw_data(Problem(0.5), 10, ["gaussian"])
 
 
-def test_progress_is_called_from_this_thread():
+@pytest.mark.parametrize("workers", [1, 2])
+def test_progress_is_called_from_this_thread(workers):
     calls = []
     simulate(
         Problem(0.5),
         [1.0],
         dimension=10,
         seeds=4,
-        workers=2,
+        workers=workers,
         progress=lambda done, total: calls.append((done, total, threading.get_ident())),
     )
     assert calls == [(k, 4, threading.get_ident()) for k in (1, 2, 3, 4)]
 
 
-def test_an_interrupt_ends_all_seeds():
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_ends_all_seeds(workers):
+    calls = []
+
     def interrupt(done, total):
+        calls.append(done)
         raise KeyboardInterrupt
 
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        simulate(Problem(0.5), [1.0], 50, seeds=50, workers=2, progress=interrupt)
+        simulate(Problem(0.5), [1.0], 50, seeds=500, workers=workers, progress=interrupt)
+    assert calls == [1]
     assert threading.active_count() == before
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from dmft.problem import Problem\n"
+        "from dmft.simulate import simulate\n"
+        "print(simulate(Problem(0.5), [1.0], 10, seeds=3, workers=2).test_error[0])\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    expected = simulate(Problem(0.5), [1.0], 10, seeds=3, workers=1).test_error[0]
+    assert float(done.stdout) == expected
+    assert done.stderr == ""
+
+
+def test_a_failure_in_a_process_is_raised_here():
+    with pytest.raises(ZeroDivisionError):
+        list(unordered_map(partial(floordiv, 1), [1, 0, 3], 2))
+    with pytest.raises(RuntimeError, match="ended unexpectedly"):
+        list(unordered_map(os._exit, [3], 1))
+    squares = dict(unordered_map(math.isqrt, [k * k for k in range(20)], 3))
+    assert squares == {k: k for k in range(20)}

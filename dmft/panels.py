@@ -1,0 +1,59 @@
+"""Automatic choice of the time grid: geometric panels from the problem's rates, then splitting."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dmft.effective_process import initial_state
+from dmft.kernels import Averages, build_kernels
+from dmft.problem import Problem
+from dmft.self_consistency import Tolerance
+from solvers.collocation import Grid
+
+STAGES = 6
+RATIO = 2.8  # of neighbouring panel lengths; measured to waste least over many decades
+MAX_PANELS = 60
+SHARE = 8.0  # last Legendre coefficient over rtol at which a panel is split
+
+
+def initial_grid(problem: Problem, t_max: float) -> Grid:
+    """Return geometric panels, the first as long as the fastest rate at t = 0 asks.
+
+    That rate is D(0) times the upper Marchenko-Pastur edge, plus the growth rate of order
+    sqrt(E w*^2 + sigma2) of weights that start small.
+    """
+    edge = (1 + problem.delta**-0.5) ** 2
+    _, D = initial_state(problem)
+    size = np.sqrt(problem.signal.second_moment + problem.sigma2)
+    first = min(1.0 / (edge * D + size), t_max / 3)
+    count = max(2, round(np.log(t_max / first) / np.log(RATIO)))
+    edges = np.concatenate([[0.0], np.geomspace(first, t_max, count + 1)])
+    edges[-1] = t_max
+    return Grid(edges, STAGES)
+
+
+def unresolved_panels(
+    problem: Problem, grid: Grid, averages: Averages, tolerance: Tolerance
+) -> np.ndarray:
+    """Return which panels' last Legendre coefficient of the errors is too large, shape (P,)."""
+    C_r = build_kernels(problem, grid, averages).C_r
+    marked = np.zeros(grid.panels, dtype=bool)
+    for C in (averages.C_w, C_r):
+        profile = np.diag(C)
+        ends = np.abs(profile[grid.stages :: grid.stages])
+        starts = np.abs(profile[: -1 : grid.stages])
+        allowed = tolerance.allowed(np.minimum(starts, ends), profile[0])
+        marked |= grid.resolution(profile) > SHARE * allowed
+    return marked
+
+
+def transferred(averages: Averages, grid: Grid, target: Grid) -> Averages:
+    """Return the averages on another grid of the same length, as a first guess there."""
+    move = grid.interpolation(target.nodes_with_start)
+    return Averages(
+        move @ averages.C_w @ move.T,
+        grid.transfer_operator(averages.A, target),
+        move @ averages.mean_w,
+        move @ averages.overlap,
+        move @ averages.mean_D,
+    )

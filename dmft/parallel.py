@@ -1,0 +1,129 @@
+"""Independent calls in child processes that start afresh.
+
+The children are plain interpreters that talk to this process through pipes. Unlike those of
+`multiprocessing` they do not import the main module, so a script needs no guard and a notebook
+works, and nothing is forked. Each holds BLAS to one thread. The terminal's interrupt reaches only
+this process, which ends its children.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import Any
+
+BLAS_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def processors() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def unordered_map(
+    function: Callable[[Any], Any], arguments: Sequence[Any], workers: int
+) -> Generator[tuple[int, Any], None, None]:
+    """Yield (index, function(arguments[index])) as the calls end, from `workers` processes.
+
+    Parameters
+    ----------
+    function : callable
+        Picklable; importable from a module other than the main one.
+    arguments : sequence
+        Picklable.
+    workers : int
+        Number of processes, >= 1.
+
+    Raises
+    ------
+    Exception
+        What a call raised; the other calls are abandoned.
+    RuntimeError
+        If a child process dies.
+    """
+    children = [_start_child() for _ in range(workers)]
+    idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+    for child in children:
+        idle.put(child)
+
+    def call(index: int) -> tuple[int, Any]:
+        child = idle.get()
+        try:
+            return index, _ask(child, (function, arguments[index]))
+        finally:
+            idle.put(child)
+
+    threads = ThreadPoolExecutor(workers)
+    try:
+        pending = {threads.submit(call, index) for index in range(len(arguments))}
+        while pending:
+            # a wait without limit cannot be interrupted on every platform
+            finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        for child in children:
+            child.kill()  # a thread that waits for it meets the end of its pipe
+        threads.shutdown(wait=True)
+        for child in children:
+            child.communicate()
+
+
+def _start_child() -> subprocess.Popen[bytes]:
+    environment = dict(os.environ, **dict.fromkeys(BLAS_THREADS, "1"))
+    environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    return subprocess.Popen(
+        [sys.executable, "-c", "from dmft.parallel import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def _ask(child: subprocess.Popen[bytes], request: Any) -> Any:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    message = pickle.dumps(request)
+    try:
+        child.stdin.write(message)
+        child.stdin.flush()
+        failed, answer = pickle.load(child.stdout)
+    except (EOFError, OSError) as error:
+        raise RuntimeError(f"a worker process ended unexpectedly: {error!r}") from None
+    if failed:
+        raise answer
+    return answer
+
+
+def serve() -> None:
+    """Answer requests on standard input until it ends: the main loop of a child process."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever is printed must not mix with the answers
+    while True:
+        try:
+            function, argument = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            message = pickle.dumps((False, function(argument)))
+        except Exception as error:
+            message = pickle.dumps((True, error))
+        try:
+            answers.write(message)
+            answers.flush()
+        except OSError:  # nobody waits any more
+            return
