@@ -154,9 +154,7 @@ def draw_paths(
     U = noise - w_star[:, None] * kernels.K.sum(axis=1)
     H = np.zeros_like(U)
     K = np.ascontiguousarray(kernels.K)
-    *_, iterations = volterra.solve_paths(
-        *mirror_arguments(problem, grid), K, grid.stages, U, H
-    )
+    *_, iterations = volterra.solve_paths(*mirror_arguments(problem, grid), K, grid.stages, U, H)
     if np.any(iterations < 0):
         raise ArithmeticError(f"{np.sum(iterations < 0)} of {n} paths could not be solved")
     return H, w_star
@@ -176,6 +174,7 @@ class EffectiveProcess:
     """
 
     def __init__(self, problem: Problem, grid: Grid, rule: NoiseRule) -> None:
+        """Place nothing yet: the nodes need the first kernels."""
         self.problem = problem
         self.grid = grid
         self.rule = rule
@@ -200,13 +199,11 @@ class EffectiveProcess:
                 for c, d in zip(self.components, drives, strict=True)
             ]
         self.failed_paths = 0
-        total = 0.0
+        total = np.zeros(1)
         for k, stratum in enumerate(self._strata):
             stratum.drive = drives[k].aligned(stratum.drive)
-            total = total + stratum.component.probability * self._stratum_averages(
-                stratum, kernels
-            )
-        return Averages.unpack(np.asarray(total), self.grid.size)
+            total = total + stratum.component.probability * self._stratum_averages(stratum, kernels)
+        return Averages.unpack(total, self.grid.size)
 
     def _stratum_averages(self, stratum: _Stratum, kernels: Kernels) -> np.ndarray:
         from solvers import volterra  # numba is imported only when a solve starts
@@ -222,9 +219,7 @@ class EffectiveProcess:
         failed = iterations < 0
         self.failed_paths += int(failed.sum())
         stratum.H[failed] = 0.0
-        A = volterra.mean_response(
-            K, self.grid.stages, D, weights, INACTIVE / self.grid.t_max
-        )
+        A = volterra.mean_response(K, self.grid.stages, D, weights, INACTIVE / self.grid.t_max)
         start, start_D = initial_state(self.problem)
         mean_D = np.concatenate([[start_D], weights @ D])
         w = np.concatenate([np.full((len(w), 1), start), w], axis=1)
@@ -252,9 +247,7 @@ class _Stratum:
     H: np.ndarray | None = None
 
     @classmethod
-    def of(
-        cls, problem: Problem, component: Component, drive: Drive, rule: NoiseRule
-    ) -> _Stratum:
+    def of(cls, problem: Problem, component: Component, drive: Drive, rule: NoiseRule) -> _Stratum:
         nodes, weights = rule.nodes(drive.scales)
         folded = rule.symmetric and component.mean == 0.0 and problem.mirror.odd
         if folded:

@@ -30,6 +30,7 @@ class Network(ABC):
 
     name: ClassVar[str]
     mirror_code: ClassVar[int]
+    linear: ClassVar[bool] = False  # whether phi is linear in H
 
     @property
     def odd(self) -> bool:
@@ -170,6 +171,7 @@ class Linear(Network):
 
     name: ClassVar[str] = "linear"
     mirror_code: ClassVar[int] = mirror_maps.LINEAR
+    linear: ClassVar[bool] = True
 
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return exp(-lam t), shape (N, 1)."""

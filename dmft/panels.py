@@ -11,12 +11,14 @@ from dmft.self_consistency import Tolerance
 from solvers.collocation import Grid
 
 STAGES = 6
+STAGES_SHARP = 8  # for rtol < 1e-6
 RATIO = 2.8  # of neighbouring panel lengths; measured to waste least over many decades
 MAX_PANELS = 60
-SHARE = 8.0  # last Legendre coefficient over rtol at which a panel is split
+GRID_SHARE = 0.3  # of the tolerance, for the discretisation
+COEFFICIENT = 30.0  # last Legendre coefficient over rtol at which a panel is split
 
 
-def initial_grid(problem: Problem, t_max: float) -> Grid:
+def initial_grid(problem: Problem, t_max: float, rtol: float) -> Grid:
     """Return geometric panels, the first as long as the fastest rate at t = 0 asks.
 
     That rate is D(0) times the upper Marchenko-Pastur edge, plus the growth rate of order
@@ -29,7 +31,7 @@ def initial_grid(problem: Problem, t_max: float) -> Grid:
     count = max(2, round(np.log(t_max / first) / np.log(RATIO)))
     edges = np.concatenate([[0.0], np.geomspace(first, t_max, count + 1)])
     edges[-1] = t_max
-    return Grid(edges, STAGES)
+    return Grid(edges, STAGES if rtol >= 1e-6 else STAGES_SHARP)
 
 
 def unresolved_panels(
@@ -43,8 +45,22 @@ def unresolved_panels(
         ends = np.abs(profile[grid.stages :: grid.stages])
         starts = np.abs(profile[: -1 : grid.stages])
         allowed = tolerance.allowed(np.minimum(starts, ends), profile[0])
-        marked |= grid.resolution(profile) > SHARE * allowed
+        marked |= grid.resolution(profile) > COEFFICIENT * allowed
     return marked
+
+
+def inaccurate_panels(grid: Grid, ratios: np.ndarray) -> np.ndarray:
+    """Return which panels let the error rise too far, shape (P,); none where all is well.
+
+    `ratios` (..., N + 1) is the error at t = 0 and the nodes over the allowed error. An error
+    made in one panel stays in the later ones, so that the rise within a panel counts.
+    """
+    ratios = ratios.reshape(-1, grid.size + 1)
+    if not np.max(ratios) > GRID_SHARE:
+        return np.zeros(grid.panels, dtype=bool)
+    within = ratios[:, 1:].reshape(len(ratios), grid.panels, grid.stages).max(axis=-1)
+    rise = (within - ratios[:, : -1 : grid.stages]).max(axis=0)
+    return rise > min(0.5 * GRID_SHARE, 0.5 * rise.max())
 
 
 def transferred(averages: Averages, grid: Grid, target: Grid) -> Averages:

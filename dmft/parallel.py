@@ -13,8 +13,9 @@ import pickle
 import queue
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any
 
 BLAS_THREADS = (
@@ -30,6 +31,16 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def single_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread, which is faster at these sizes and always gives the same bits."""
+    import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 def unordered_map(

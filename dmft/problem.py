@@ -54,7 +54,7 @@ class Problem:
             value = require_in_range(name, getattr(self, name), low=0.0, low_open=low_open)
             object.__setattr__(self, name, value)
         if not isinstance(self.signal, SignalLaw):
-            raise TypeError(f"signal must be a SignalLaw such as Bernoulli(0.1); got {self.signal!r}")
+            raise TypeError(f"signal must be a law such as Bernoulli(0.1); got {self.signal!r}")
         if isinstance(self.network, str):
             object.__setattr__(self, "network", network_from_config({"name": self.network}))
         if not isinstance(self.network, Network):

@@ -1,23 +1,22 @@
-"""The fixed point (C_w, A) = F(C_w, A) of the DMFT under one noise rule, or two of them.
+"""The fixed point x = F(x) of the DMFT's averages under a noise rule, and how it moves.
 
-F runs through: averages -> kernels -> drive -> paths -> averages. The expensive rule need not
-be iterated to convergence by itself. With F_f the fine and F_c a cheap map, the solution of
+F runs through: averages -> kernels -> drive -> paths -> averages. How far a solution x moves
+under a second rule F_2 needs no second solve: with a cheap map F_c, the solution of
 
-    y = F_c(y) + [F_f(x) - F_c(x)]
+    y = F_c(y) + [F_2(x) - F_c(x)]
 
-is a better x for the fine map: the error shrinks by the small difference of the two maps'
-derivatives (defect correction; Stetter, Numer. Math. 29, 425, 1978). The same step from the
-fine solution with a second fine rule tells how far the solution moves under that rule.
+is close to the fixed point of F_2 (defect correction; Stetter, Numer. Math. 29, 425, 1978).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from dmft.effective_process import EffectiveProcess, initial_state
-from dmft.kernels import Averages, build_kernels
+from dmft.kernels import Averages, Kernels, build_kernels
 from dmft.problem import Problem
 from solvers.collocation import Grid
 from solvers.fixed_point import FixedPoint, iterate
@@ -52,6 +51,9 @@ class SelfConsistency:
     problem: Problem
     grid: Grid
     tolerance: Tolerance
+    _recent: deque[tuple[Vector, Kernels]] = field(
+        default_factory=lambda: deque(maxlen=3), repr=False, compare=False
+    )
 
     def process(self, rule: NoiseRule) -> EffectiveProcess:
         """Return the effective process under a noise rule."""
@@ -69,26 +71,32 @@ class SelfConsistency:
         level = np.ones(size + 1)
         return Averages(C_w, np.diag(D[1:]), w * level, w * law.mean * level, D).pack()
 
+    def kernels(self, x: Vector) -> Kernels:
+        """Return the kernels of the averages x, kept for the last few x."""
+        for known, kernels in self._recent:
+            if known is x:
+                return kernels
+        kernels = build_kernels(self.problem, self.grid, Averages.unpack(x, self.grid.size))
+        self._recent.append((x, kernels))
+        return kernels
+
     def image(self, process: EffectiveProcess, x: Vector) -> Vector:
         """Return F(x) for the process."""
-        kernels = build_kernels(self.problem, self.grid, Averages.unpack(x, self.grid.size))
-        return process.averages(kernels).pack()
+        return process.averages(self.kernels(x)).pack()
 
     def observables(self, x: Vector) -> np.ndarray:
         """Return test error and train error at t = 0 and the nodes, shape (2, N + 1)."""
         averages = Averages.unpack(x, self.grid.size)
-        C_r = build_kernels(self.problem, self.grid, averages).C_r
-        return 0.5 * np.stack([np.diag(averages.C_w), np.diag(C_r)])
+        return 0.5 * np.stack([np.diag(averages.C_w), np.diag(self.kernels(x).C_r)])
 
     def distance(self, new: Vector, old: Vector) -> float:
         """Return the largest change of an observable over its allowed error."""
-        return self.ratio(self.observables(new), self.observables(old))
-
-    def ratio(self, new: np.ndarray, old: np.ndarray) -> float:
-        """Return the largest difference of two sets of observables over the allowed error."""
-        allowed = np.stack([self.tolerance.allowed(row, row[0]) for row in new])
-        worst = np.max(np.abs(new - old) / allowed)
+        worst = np.max(self.ratios(self.observables(new), self.observables(old)))
         return float(worst) if np.isfinite(worst) else float("inf")
+
+    def ratios(self, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+        """Return the difference of two sets of observables over the allowed error, same shape."""
+        return np.abs(new - old) / np.stack([self.tolerance.allowed(row, row[0]) for row in new])
 
     def solve(
         self,
@@ -98,42 +106,19 @@ class SelfConsistency:
         max_sweeps: int,
         offset: Vector | float = 0.0,
     ) -> FixedPoint:
-        """Iterate x <- F(x) + offset until the change is below `tolerance` allowed errors."""
+        """Iterate to x = F(x) + offset until the change is below `tolerance` allowed errors."""
         return iterate(
             lambda y: self.image(process, y) + offset, x, self.distance, tolerance, max_sweeps
         )
 
-    def corrected(
-        self, cheap: EffectiveProcess, fine: EffectiveProcess, x: Vector, max_sweeps: int
-    ) -> tuple[FixedPoint, float]:
-        """Return one step of defect correction from x and the fine map's residual at x."""
-        image = self.image(fine, x)
-        offset = image - self.image(cheap, x)
-        residual = self.distance(image, x)
-        return self.solve(cheap, image, 0.02, max_sweeps, offset), residual
-
-    def solve_fine(
-        self,
-        cheap: EffectiveProcess,
-        fine: EffectiveProcess,
-        x: Vector,
-        tolerance: float,
-        max_sweeps: int,
+    def shifted(
+        self, cheap: EffectiveProcess, other: EffectiveProcess, x: Vector, max_sweeps: int
     ) -> FixedPoint:
-        """Repeat the correction until it moves x by less than `tolerance` allowed errors.
+        """Return where the fixed point moves from x under another rule.
 
-        Where the cheap map misleads, that is the residual grows, plain iteration takes over.
+        One step of defect correction from x: the other map is evaluated once, at x, and what
+        it adds there is carried through the fixed point by the cheap map.
         """
-        history: list[float] = []
-        best = np.inf
-        for _ in range(max_sweeps):
-            step, residual = self.corrected(cheap, fine, x, max_sweeps)
-            history.append(residual)
-            if not step.success or residual > 2 * best:
-                rest = self.solve(fine, x, tolerance, max_sweeps)
-                return FixedPoint(rest.x, rest.success, tuple(history) + rest.history)
-            moved = self.distance(step.x, x)
-            x, best = step.x, min(best, residual)
-            if moved <= tolerance:
-                return FixedPoint(x, True, tuple(history))
-        return FixedPoint(x, False, tuple(history))
+        image = self.image(other, x)
+        offset = image - self.image(cheap, x)
+        return self.solve(cheap, image, 0.05, max_sweeps, offset)

@@ -158,7 +158,7 @@ class _Atomic(SignalLaw):
 
     def __eq__(self, other: object) -> bool:
         """Two atomic laws are equal when they are of one kind with the same numbers."""
-        return type(self) is type(other) and self.config() == other.config()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.config() == other.config()
 
     def __hash__(self) -> int:
         """Hash of the kind and the atoms."""

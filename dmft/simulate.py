@@ -26,10 +26,9 @@ a symmetric positive definite system of size min(n, d).
 from __future__ import annotations
 
 import functools
-import importlib
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -276,7 +275,7 @@ def simulate(
     task = functools.partial(_one_seed, problem, t, dimension, design, rtol)
     children = np.random.SeedSequence(seed).spawn(seeds)
     results: dict[int, _Run] = {}
-    with _single_blas_thread(), closing(_each_seed(task, children, workers)) as done:
+    with parallel.single_blas_thread(), closing(_each_seed(task, children, workers)) as done:
         for k, result in done:
             results[k] = result
             if progress is not None:
@@ -500,20 +499,6 @@ def _each_seed(
         return
     for k, child in enumerate(rest):
         yield first + k, task(child)
-
-
-@contextmanager
-def _single_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread, which is faster at these sizes and always gives the same bits."""
-    import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
-
-    try:
-        control = importlib.import_module("threadpoolctl")  # optional
-    except ImportError:
-        yield
-        return
-    with control.threadpool_limits(limits=1, user_api="blas"):
-        yield
 
 
 def _stacked(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:

@@ -76,7 +76,7 @@ class Solution:
         The outcome in a sentence, with what to change where it failed.
     stats : dict
         sweeps, residual_history (change of each sweep over the tolerance), paths, nodes,
-        panels, spacing, error_over_tolerance, failed_paths, wall_time and compile_time in
+        panels, noise_rule, error_over_tolerance, failed_paths, wall_time and compile_time in
         seconds.
     """
 

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,24 +23,32 @@ import numpy as np
 
 from dmft.effective_process import initial_state
 from dmft.kernels import Averages
-from dmft.panels import MAX_PANELS, initial_grid, transferred, unresolved_panels
+from dmft.panels import (
+    MAX_PANELS,
+    inaccurate_panels,
+    initial_grid,
+    transferred,
+    unresolved_panels,
+)
+from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
 from dmft.self_consistency import SelfConsistency, Tolerance
-from dmft.solution import Solution, evaluate
+from dmft.solution import ONE_TIME, Solution, evaluate
 from dmft.validation import require_in_range, require_integer, require_times
 from solvers.collocation import Grid
 from solvers.fixed_point import FixedPoint
-from solvers.noise_rules import NoiseRule, SparseRule
+from solvers.noise_rules import NoiseRule, QuadraticRule, SparseRule
 
 Progress = Callable[[str], None]
+OnGrid = tuple[Grid, np.ndarray]  # packed averages and their grid
 
 FIRST_SPACING = 0.5
 LAST_SPACING = 0.025
 REST_TOLERANCE = 0.03  # of rtol: importance below which a mode combination is left out
 MAX_ROUNDS = 12
+ROUGH = 30.0  # change, in allowed errors, at which the modes' scales are known well enough
 MAX_POINTS = 8000
-NOISE_SHARE = 0.7  # of the tolerance, left for the noise average; the rest is for the grid
-GRID_SHARE = 0.3
+NOISE_SHARE = 0.65  # of the tolerance, for the noise average; panels.GRID_SHARE is for the grid
 
 
 @dataclass
@@ -112,19 +121,33 @@ def solve(
     arXiv:2510.01930 (the equations); arXiv:2112.07572 (their justification).
     """
     times = _checked(problem, t_max, t_eval, rtol, rng, grid, max_sweeps)
+    with single_blas_thread():
+        return _solve(problem, t_max, times, rtol, rng, grid, rule, max_sweeps, progress)
+
+
+def _solve(
+    problem: Problem,
+    t_max: float,
+    times: np.ndarray | None,
+    rtol: float,
+    rng: int,
+    grid: Grid | None,
+    rule: NoiseRule | None,
+    max_sweeps: int,
+    progress: Progress | None,
+) -> Solution:
+    """Solve with arguments that have been checked."""
     started = time.perf_counter()
     run = _Run(Tolerance(rtol), max_sweeps, progress or (lambda text: None))
     compile_time = _compile(run.progress)
 
     adapt = grid is None
-    spacing = rule.spacing if isinstance(rule, SparseRule) else None
-    system, spacing, x, grid_pair = _resolve_time(
-        problem, grid or initial_grid(problem, t_max), adapt, spacing, run
+    if rule is None and problem.mirror.linear:
+        rule = QuadraticRule()
+    system, cheap, x, grid_pair = _resolve_time(
+        problem, grid or initial_grid(problem, t_max, rtol), adapt, rule, run
     )
-    automatic = rule is None
-    if rule is None:
-        rule = SparseRule(spacing, REST_TOLERANCE * rtol)
-    x, variants, rule, paths = _resolve_noise(system, rule, spacing, automatic, x, run)
+    x, variants, rule, paths = _resolve_noise(system, rule, cheap, x, run)
 
     t = system.grid.nodes_with_start if times is None else times
     values = evaluate(problem, system.grid, Averages.unpack(x, system.grid.size), t)
@@ -132,6 +155,8 @@ def solve(
     for variant in variants:
         _add_difference(errors, problem, (system.grid, x), (system.grid, variant), t)
     _add_difference(errors, problem, *grid_pair, t)
+    for name in ONE_TIME:
+        errors[name] = _without_crossings(errors[name], values[name])
     shares = [check.share for check in rule.checks()]
     final = x + sum(share * (y - x) for share, y in zip(shares, variants, strict=True))
     averages = Averages.unpack(final, system.grid.size)
@@ -146,7 +171,7 @@ def solve(
         "paths": paths,
         "nodes": system.grid.size,
         "panels": system.grid.panels,
-        "spacing": spacing,
+        "noise_rule": repr(rule),
         "error_over_tolerance": worst,
         "failed_paths": run.failed_paths,
         "wall_time": wall - compile_time,
@@ -186,6 +211,8 @@ def _checked(
 def _compile(progress: Progress) -> float:
     """Load or compile the kernels and return the seconds that took."""
     started = time.perf_counter()
+    # idle threads of the compiled kernels must not spin: they take the processor from NumPy
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from solvers import volterra
 
     if not volterra.solve_paths.signatures:
@@ -195,60 +222,69 @@ def _compile(progress: Progress) -> float:
 
 
 def _resolve_time(
-    problem: Problem, grid: Grid, adapt: bool, spacing: float | None, run: _Run
-) -> tuple[SelfConsistency, float, np.ndarray, tuple[tuple[Grid, np.ndarray], ...]]:
-    """Settle the grid and the leading mode's spacing with the leading mode alone.
+    problem: Problem, grid: Grid, adapt: bool, rule: NoiseRule | None, run: _Run
+) -> tuple[SelfConsistency, NoiseRule, np.ndarray, tuple[OnGrid, OnGrid]]:
+    """Settle the grid, and the leading mode's spacing where no rule is given, by a cheap rule.
 
-    Returns the system on the grid, the spacing, the cheap map's solution, and its solutions on
-    the grid and on the grid with every panel cut in two.
+    Returns the system on the grid, the cheap rule, its solution, and its solutions on the grid
+    and on the grid with every panel cut in two.
     """
-    step = spacing or FIRST_SPACING
+    cheap = _cheap_rule(rule, run.tolerance.rtol)
     system = SelfConsistency(problem, grid, run.tolerance)
     x = system.start()
     for _ in range(MAX_ROUNDS):
-        cheap = system.process(leading_rule(step))
-        point = system.solve(cheap, x, 0.02, run.max_sweeps)
+        point = system.solve(system.process(cheap), x, 0.02, run.max_sweeps)
         x = point.x
-        run.note(f"grid of {system.grid.panels} panels, spacing {step:g}", point.history)
+        run.note(f"grid of {system.grid.panels} panels", point.history)
         if not np.all(np.isfinite(x)):
             break
-        if spacing is None and step > LAST_SPACING and not _resolved(system, step, x, point, run):
-            step /= 2
+        if (
+            rule is None
+            and isinstance(cheap, SparseRule)
+            and cheap.spacing > LAST_SPACING
+            and not _leading_mode_resolved(system, cheap, x, point, run)
+        ):
+            cheap = replace(cheap, spacing=0.5 * cheap.spacing)
+            run.progress(f"leading mode resolved to {cheap.spacing:g}")
             continue
         averages = Averages.unpack(x, system.grid.size)
         marked = unresolved_panels(problem, system.grid, averages, run.tolerance)
-        if adapt and marked.any() and system.grid.panels + marked.sum() <= MAX_PANELS:
+        room = adapt and system.grid.panels + marked.sum() <= MAX_PANELS
+        if room and marked.any():
             system, x = _regrid(system, system.grid.split(marked), x)
             continue
         halved, y = _regrid(system, system.grid.split(np.ones(system.grid.panels, bool)), x)
-        check = halved.solve(halved.process(leading_rule(step)), y, 0.02, run.max_sweeps)
+        check = halved.solve(halved.process(cheap), y, 0.02, run.max_sweeps)
         run.note(f"grid of {halved.grid.panels} panels", check.history)
-        pair = ((system.grid, x), (halved.grid, check.x))
-        if not adapt or 2 * system.grid.panels > MAX_PANELS:
-            break
         there = system.grid.nodes_with_start
         moved = halved.observables(check.x) @ halved.grid.interpolation(there).T
-        if system.ratio(moved, system.observables(x)) <= GRID_SHARE:
-            break
-        system, x = halved, check.x
-    run.converged = point.success
-    return system, step, x, pair
+        marked = inaccurate_panels(system.grid, system.ratios(moved, system.observables(x)))
+        if not (room and marked.any()):
+            run.converged = point.success and check.success
+            return system, cheap, x, ((system.grid, x), (halved.grid, check.x))
+        system, x = _regrid(system, system.grid.split(marked), x)
+    run.converged = False
+    return system, cheap, x, ((system.grid, x), (system.grid, system.start()))
 
 
-def leading_rule(spacing: float) -> SparseRule:
-    """Return the rule over the leading mode alone."""
-    return SparseRule(spacing, tolerance=np.inf, atoms=8)
+def _cheap_rule(rule: NoiseRule | None, rtol: float) -> NoiseRule:
+    """Return the rule that settles the grid: the leading mode alone, or an exact rule itself."""
+    if isinstance(rule, QuadraticRule):
+        return rule
+    spacing = rule.spacing if isinstance(rule, SparseRule) else FIRST_SPACING
+    # nodes reach to where the Gaussian weight has fallen to 1e-4 rtol
+    reach = float(np.sqrt(-2 * np.log(1e-4 * rtol)))
+    return SparseRule(spacing, tolerance=np.inf, reach=reach, atoms=8)
 
 
-def _resolved(
-    system: SelfConsistency, spacing: float, x: np.ndarray, point: FixedPoint, run: _Run
+def _leading_mode_resolved(
+    system: SelfConsistency, rule: SparseRule, x: np.ndarray, point: FixedPoint, run: _Run
 ) -> bool:
     """Whether the cheap iteration converged and the shifted leading rule agrees with it."""
     if not point.success:
         return False
-    rule = leading_rule(spacing)
-    shifted = system.process(replace(rule, offset=0.5))
-    moved, _ = system.corrected(system.process(rule), shifted, x, run.max_sweeps)
+    other = system.process(replace(rule, offset=0.5))
+    moved = system.shifted(system.process(rule), other, x, run.max_sweeps)
     return moved.success and system.distance(moved.x, x) <= NOISE_SHARE
 
 
@@ -260,36 +296,39 @@ def _regrid(
 
 
 def _resolve_noise(
-    system: SelfConsistency,
-    rule: NoiseRule,
-    spacing: float,
-    automatic: bool,
-    x: np.ndarray,
-    run: _Run,
+    system: SelfConsistency, given: NoiseRule | None, cheap: NoiseRule, x: np.ndarray, run: _Run
 ) -> tuple[np.ndarray, list[np.ndarray], NoiseRule, int]:
-    """Solve under the noise rule, refined until its checks agree where it may be refined.
+    """Solve under the given rule, or one that is refined until its checks agree with it.
 
     Returns the solution, the solutions under each check, the rule and its number of paths.
     """
+    rule = given
+    if rule is None:
+        assert isinstance(cheap, SparseRule)
+        share = REST_TOLERANCE * run.tolerance.rtol
+        rule = replace(cheap, tolerance=share, atoms=SparseRule.atoms)
+    converged = run.converged
     for _ in range(MAX_ROUNDS):
-        cheap = system.process(leading_rule(spacing))
+        # a rule places its nodes by the modes' scales, which are known after a rough solve
+        rough = system.solve(system.process(rule), x, ROUGH, run.max_sweeps)
         fine = system.process(rule)
-        point = system.solve_fine(cheap, fine, x, 0.05, run.max_sweeps)
+        point = system.solve(fine, rough.x, 0.03, run.max_sweeps)
         x = point.x
-        run.note(f"{fine.paths} paths", point.history)
+        run.note(f"{fine.paths} paths", rough.history + point.history)
         checks = [system.process(check.rule) for check in rule.checks()]
-        variants = [system.corrected(cheap, check, x, run.max_sweeps)[0].x for check in checks]
-        run.converged = point.success and bool(np.all(np.isfinite(x)))
+        coarse = system.process(cheap)
+        variants = [system.shifted(coarse, check, x, run.max_sweeps).x for check in checks]
+        run.converged = converged and point.success and bool(np.all(np.isfinite(x)))
         run.failed_paths = fine.failed_paths + sum(check.failed_paths for check in checks)
         moved = [system.distance(y, x) for y in variants]
         run.progress("checks differ by " + ", ".join(f"{m:.1e}" for m in moved))
-        if sum(moved) <= NOISE_SHARE or not automatic or not isinstance(rule, SparseRule):
+        if given is not None or sum(moved) <= NOISE_SHARE or not isinstance(rule, SparseRule):
             break
         finer = _refined(rule, moved)
         if finer is None:
             break
         x = variants[int(np.argmax(moved))] if np.isfinite(max(moved)) else x
-        rule, spacing = finer, min(spacing, finer.spacing)
+        rule = finer
     return x, variants, rule, fine.paths
 
 
@@ -305,8 +344,8 @@ def _refined(rule: SparseRule, moved: list[float]) -> SparseRule | None:
 def _add_difference(
     errors: dict[str, np.ndarray],
     problem: Problem,
-    one: tuple[Grid, np.ndarray],
-    other: tuple[Grid, np.ndarray],
+    one: OnGrid,
+    other: OnGrid,
     t: np.ndarray,
 ) -> None:
     """Add |one - other| of every value to its error."""
@@ -315,6 +354,16 @@ def _add_difference(
     )
     for name, error in errors.items():
         error += np.abs(first[name] - second[name])
+
+
+def _without_crossings(error: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return an error estimate along time, shape (T,), freed of accidental zeros.
+
+    A difference of two solutions vanishes where they cross, the error does not: relative to the
+    value, an estimate never falls below what it was at an earlier time.
+    """
+    scale = np.abs(value) + 1e-3 * np.max(np.abs(value)) + 1e-300
+    return scale * np.maximum.accumulate(error / scale)
 
 
 def _worst_error(
@@ -326,8 +375,7 @@ def _worst_error(
     """Return the largest estimated error of test and train error over the allowed error."""
     start = initial_errors(problem)
     return max(
-        float(np.max(errors[name] / tolerance.allowed(values[name], start[name])))
-        for name in start
+        float(np.max(errors[name] / tolerance.allowed(values[name], start[name]))) for name in start
     )
 
 

@@ -60,31 +60,38 @@ def _triangle(block: np.ndarray, diagonal: np.ndarray, x: np.ndarray, p: int) ->
     Row i's polynomial lives on [0, c_i]; between rows the interpolation in t runs at a fixed
     fraction s/t, along which k is smooth up to the corner.
     """
-    rows = np.concatenate([[0.0], radau_nodes(p)])
     coefficients = np.zeros((p + 1, p + 1))  # of shifted Legendre polynomials in s/t
     coefficients[0, 0] = diagonal[0]
     for i in range(p):
-        degree = min(i + 1, p - 1)
-        moments = _moments(p, i, degree)
-        # P_k(1) = 1: the value at s = t fixes the sum of the coefficients
-        reduced = moments[:, 1:] - moments[:, :1]
-        known = block[i] - diagonal[i + 1] * moments[:, 0]
-        fitted = np.linalg.lstsq(reduced, known, rcond=None)[0]
-        coefficients[i + 1, 1 : degree + 1] = fitted
-        coefficients[i + 1, 0] = diagonal[i + 1] - fitted.sum()
-    fraction = np.divide(x[None, :], x[:, None], out=np.ones((x.size, x.size)), where=x[:, None] > 0)
-    fraction = np.minimum(fraction, 1.0)
-    legendre = np.polynomial.legendre.legvander(2 * fraction - 1, p)
+        constant, fit = _row_fit(p, i)
+        fitted = fit @ (block[i] - diagonal[i + 1] * constant)
+        coefficients[i + 1, 1 : fitted.size + 1] = fitted
+        coefficients[i + 1, 0] = diagonal[i + 1] - fitted.sum()  # the value at s = t is known
+    later = np.broadcast_to(x[:, None], (x.size, x.size))
+    fraction = np.divide(x[None, :], later, out=np.ones_like(later), where=later > 0)
+    legendre = np.polynomial.legendre.legvander(2 * np.minimum(fraction, 1.0) - 1, p)
+    rows = np.concatenate([[0.0], radau_nodes(p)])
     between = lagrange_matrix(rows, x) @ coefficients
     return np.tril(np.einsum("ak,abk->ab", between, legendre))
 
 
 @cache
-def _moments(p: int, i: int, degree: int) -> np.ndarray:
-    """Return int_0^{c_i} P_k(s/c_i) l_j(s) ds, shape (p, degree + 1), P_k shifted Legendre."""
+def _row_fit(p: int, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the fit of row i's polynomial to its moments int_0^{c_i} k l_j ds.
+
+    Returns
+    -------
+    constant : ndarray, shape (p,)
+        Moments of k = 1.
+    fit : ndarray, shape (degree, p)
+        From the moments of k - k(c_i) to its coefficients of the Legendre polynomials
+        P_1..P_degree of s/c_i, in least squares, with k(c_i) kept.
+    """
+    degree = min(i + 1, p - 1)
     end = radau_nodes(p)[i]
     points = end * radau_nodes(p + 1)
     weights = end * integration_block(p + 1)[-1]
-    basis = np.polynomial.legendre.legvander(2 * points / end - 1, degree)
+    legendre = np.polynomial.legendre.legvander(2 * points / end - 1, degree)
     lagrange = lagrange_matrix(radau_nodes(p), points)
-    return np.einsum("m,mj,mk->jk", weights, lagrange, basis)
+    moments = np.einsum("m,mj,mk->jk", weights, lagrange, legendre)
+    return moments[:, 0], np.linalg.pinv(moments[:, 1:] - moments[:, :1])

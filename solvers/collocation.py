@@ -98,7 +98,7 @@ class Grid:
         edges = np.array(self.edges, dtype=float)
         finite = edges.ndim == 1 and edges.size > 1 and np.all(np.isfinite(edges))
         if not finite or edges[0] != 0 or np.any(np.diff(edges) <= 0):
-            raise ValueError(f"edges must be finite and increase strictly from 0; got {self.edges!r}")
+            raise ValueError(f"edges must be finite and increase from 0; got {self.edges!r}")
         if self.stages < 2:
             raise ValueError(f"stages must be >= 2; got {self.stages!r}")
         edges.setflags(write=False)
@@ -173,13 +173,16 @@ class Grid:
         np.put_along_axis(matrix, columns, values, axis=1)
         return matrix
 
-    def node_interpolation(self, t: np.ndarray) -> np.ndarray:
+    def node_interpolation(self, t: np.ndarray, last_panel: int | None = None) -> np.ndarray:
         """Return the matrix from values at the nodes alone (N) to values at t (T,).
 
-        In each panel it is the polynomial of degree p - 1 through the nodes.
+        In each panel it is the polynomial of degree p - 1 through the nodes; beyond
+        `last_panel` that panel's polynomial continues.
         """
         t = np.asarray(t, dtype=float)
         panel = self.locate(t)
+        if last_panel is not None:
+            panel = np.minimum(panel, last_panel)
         x = (t - self.edges[panel]) / np.diff(self.edges)[panel]
         matrix = np.zeros((t.size, self.size))
         columns = panel[:, None] * self.stages + np.arange(self.stages)
@@ -190,13 +193,18 @@ class Grid:
     def transfer_operator(self, operator: np.ndarray, target: Grid) -> np.ndarray:
         """Return a causal operator's matrix on another grid of the same length.
 
-        The result agrees with `operator` on functions that both grids resolve.
+        The result agrees with `operator` on smooth functions. Within a panel the operator's
+        rows use the whole panel's polynomial; a shorter panel of the target has only its own
+        nodes up to there, and extends their polynomial, so that the result is causal.
         """
-        there = self.node_interpolation(target.nodes)
-        back = target.node_interpolation(self.nodes)
-        moved = there @ operator @ back
-        panel = np.arange(target.size) // target.stages
-        return np.where(panel[:, None] >= panel[None, :], moved, 0.0)
+        moved = np.zeros((target.size, target.size))
+        rows = self.node_interpolation(target.nodes) @ operator
+        for q in range(target.panels):
+            here = slice(q * target.stages, (q + 1) * target.stages)
+            stop = (int(self.locate(target.edges[q + 1])) + 1) * self.stages
+            seen = target.node_interpolation(self.nodes[:stop], last_panel=q)
+            moved[here] = rows[here, :stop] @ seen
+        return moved
 
     def resolution(self, values: np.ndarray) -> np.ndarray:
         """Return the size of the last Legendre coefficient of `values` in each panel.

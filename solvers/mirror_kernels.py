@@ -16,7 +16,7 @@ from solvers.mirror_maps import HYPERBOLIC, LINEAR, POWER
 BARRIER_MARGIN = 1e-12
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy", inline="always")
 def mirror(code, H, p, table):
     """Return (w, D) at H."""
     if code == HYPERBOLIC:
@@ -40,7 +40,7 @@ def mirror(code, H, p, table):
     return _interpolate(H, p[0], table)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy", inline="always")
 def inverse(code, w, p, table):
     """Return an H at which |phi(H)| is about |w| on the side of w (exact up to rounding)."""
     if code == HYPERBOLIC:
@@ -66,7 +66,7 @@ def inverse(code, w, p, table):
     return _search(w / p[0], table)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _cell(x, column):
     """Return k with column[k] <= x < column[k + 1], clipped to the table; column ascends."""
     low, high = 0, column.size - 1
@@ -79,12 +79,12 @@ def _cell(x, column):
     return low
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _interpolate(H, scale, table):
     """Cubic Hermite interpolation of the table's w(H), and minus its derivative."""
     last = table.shape[0] - 1
-    if H <= table[0, 0] or H >= table[last, 0]:  # linear beyond the table
-        k = 0 if H <= table[0, 0] else last
+    if table[0, 0] >= H or table[last, 0] <= H:  # linear beyond the table
+        k = 0 if table[0, 0] >= H else last
         return scale * (table[k, 1] - table[k, 2] * (H - table[k, 0])), scale * table[k, 2]
     k = _cell(H, table[:, 0])
     step = table[k + 1, 0] - table[k, 0]
@@ -98,7 +98,7 @@ def _interpolate(H, scale, table):
     return scale * w, -scale * slope / step
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _search(w, table):
     """Return an H at which the table's w is about `w`."""
     k = _cell(-w, -table[:, 1])
@@ -107,7 +107,7 @@ def _search(w, table):
     return table[k, 0] + x * (table[k + 1, 0] - table[k, 0])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def evaluate(code, H, parameters, table):
     """Return w and D, each of shape (M, N), for H (M, N) and parameters (N, P)."""
     w = np.empty_like(H)

@@ -60,11 +60,9 @@ def product_table(starts: np.ndarray, size: int = 4001, reach: float = 1e6) -> n
     middle, half = 0.5 * (x[1:] + x[:-1]), 0.5 * np.diff(x)
     inner = middle[:, None] + half[:, None] * points
     cell = -2 * half * np.sum(weights / layers(inner)[..., 1:].prod(axis=-1), axis=1)
-    H = np.concatenate([[0.0], np.cumsum(cell)])
-    H -= H[below]
+    # summed away from the start, near which H is small and the far end may be enormous
+    H = np.concatenate([-np.cumsum(cell[:below][::-1])[::-1], [0.0], np.cumsum(cell[below:])])
     all_layers = layers(x)
     w = all_layers.prod(axis=-1)
-    D = 0.5 * sum(
-        np.delete(all_layers, j, axis=-1).prod(axis=-1) ** 2 for j in range(starts.size)
-    )
+    D = 0.5 * sum(np.delete(all_layers, j, axis=-1).prod(axis=-1) ** 2 for j in range(starts.size))
     return np.ascontiguousarray(np.stack([H, w, D], axis=1)[::-1])

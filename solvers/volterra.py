@@ -15,8 +15,6 @@ are eliminated by hand, a LAPACK call costs more than they do.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit, prange
 
@@ -28,33 +26,55 @@ MAX_NEWTON = 100
 OVERSHOOT = 4.0
 
 
-@njit(cache=True, inline="always")
-def _eliminate(matrix, rhs, p):
-    """Solve matrix x = rhs in place (x in rhs), Gaussian elimination with row pivoting."""
+@njit(cache=True, error_model="numpy")
+def _solve_small(matrix, rhs, p):
+    """Solve matrix x = rhs in place (x in rhs) by elimination without pivoting.
+
+    The matrices are I + A D with A a Radau IIA block and D >= 0. The leading minors of A are
+    positive, hence so are the pivots.
+    """
     for k in range(p):
-        pivot = k
-        for i in range(k + 1, p):
-            if abs(matrix[i, k]) > abs(matrix[pivot, k]):
-                pivot = i
-        if pivot != k:
-            for j in range(k, p):
-                matrix[k, j], matrix[pivot, j] = matrix[pivot, j], matrix[k, j]
-            rhs[k], rhs[pivot] = rhs[pivot], rhs[k]
         scale = 1.0 / matrix[k, k]
         for i in range(k + 1, p):
             factor = matrix[i, k] * scale
-            if factor != 0.0:
-                for j in range(k + 1, p):
-                    matrix[i, j] -= factor * matrix[k, j]
-                rhs[i] -= factor * rhs[k]
+            for j in range(k + 1, p):
+                matrix[i, j] -= factor * matrix[k, j]
+            rhs[i] -= factor * rhs[k]
+        matrix[k, k] = scale
     for i in range(p - 1, -1, -1):
         total = rhs[i]
         for j in range(i + 1, p):
             total -= matrix[i, j] * rhs[j]
-        rhs[i] = total / matrix[i, i]
+        rhs[i] = total * matrix[i, i]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+def _invert_small(matrix, p):
+    """Invert in place by Gauss-Jordan elimination without pivoting; see `_solve_small`."""
+    for k in range(p):
+        scale = 1.0 / matrix[k, k]
+        matrix[k, k] = 1.0
+        for j in range(p):
+            matrix[k, j] *= scale
+        for i in range(p):
+            if i != k:
+                factor = matrix[i, k]
+                matrix[i, k] = 0.0
+                for j in range(p):
+                    matrix[i, j] -= factor * matrix[k, j]
+
+
+@njit(cache=True, error_model="numpy")
+def _bounded_mirror(code, parameters, table, bound, H, i):
+    """Return (w, D) at H[i], after moving H[i] to where |w| <= bound if it is beyond."""
+    w, D = mirror(code, H[i], parameters[i], table)
+    if not abs(w) <= bound:
+        H[i] = inverse(code, -bound if H[i] > 0 else bound, parameters[i], table)
+        w, D = mirror(code, H[i], parameters[i], table)
+    return w, D
+
+
+@njit(cache=True, error_model="numpy")
 def _solve_panel(code, parameters, table, K, first, p, known, H, w, D, matrix, step):
     """Solve H = known + K phi(H) on the panel that starts at node `first`; H holds the guess.
 
@@ -63,18 +83,16 @@ def _solve_panel(code, parameters, table, K, first, p, known, H, w, D, matrix, s
     that bound. Returns the number of iterations, or -1 where the step did not fall below the
     tolerance.
     """
-    size = 1e-300
+    size = 1.0
     for i in range(p):
         size = max(size, abs(known[i]))
-    for i in range(p):  # the guess obeys the bound as well
-        _limit(code, parameters[first + i], table, K[first + i, first + i], size, H, first + i)
     previous = np.inf
     damping = 1.0
     for iteration in range(MAX_NEWTON):
-        for i in range(p):
-            w[first + i], D[first + i] = mirror(
-                code, H[first + i], parameters[first + i], table
-            )
+        for i in range(first, first + p):
+            bound = OVERSHOOT * size / abs(K[i, i])
+            w[i], D[i] = _bounded_mirror(code, parameters, table, bound, H, i)
+        scale = 1.0
         for i in range(p):
             value = known[i] - H[first + i]
             for j in range(p):
@@ -83,25 +101,22 @@ def _solve_panel(code, parameters, table, K, first, p, known, H, w, D, matrix, s
                 matrix[i, j] = k * D[first + j]
             matrix[i, i] += 1.0
             step[i] = value
-        _eliminate(matrix, step, p)
+            scale = max(scale, abs(H[first + i]))
+        _solve_small(matrix, step, p)
         largest = 0.0
-        scale = 1.0
         for i in range(p):
             largest = max(largest, abs(step[i]))
-            scale = max(scale, abs(H[first + i]))
         if not largest < np.inf:
             return -1
-        # a step that does not shrink is circling: damp it
-        if iteration > 12 and largest > 0.7 * previous:
+        # Far up the exponential every step is about 1, which is no circling. A damped step shrinks
+        # by its damping at best.
+        if iteration > 40 and largest > (1.0 - 0.3 * damping) * previous:
             damping = max(0.5 * damping, 1.0 / 64.0)
         elif damping < 1.0:
             damping = min(1.0, 1.5 * damping)
         previous = largest
         for i in range(p):
             H[first + i] += damping * step[i]
-            _limit(
-                code, parameters[first + i], table, K[first + i, first + i], size, H, first + i
-            )
         if largest <= NEWTON_TOLERANCE + 1e-13 * scale:
             for i in range(p):  # to first order; the error is of the size of the step squared
                 w[first + i] -= D[first + i] * step[i]
@@ -109,20 +124,7 @@ def _solve_panel(code, parameters, table, K, first, p, known, H, w, D, matrix, s
     return -1
 
 
-@njit(cache=True, inline="always")
-def _limit(code, p, table, diagonal, size, H, i):
-    """Move H[i] back to where |phi(H[i])| <= OVERSHOOT size / diagonal."""
-    if diagonal > 0.0:
-        bound = OVERSHOOT * (size + 1.0) / diagonal
-        high = inverse(code, -bound, p, table)
-        low = inverse(code, bound, p, table)
-        if H[i] > high:
-            H[i] = high
-        elif H[i] < low:
-            H[i] = low
-
-
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _history(K, row, stop, w):
     """Return sum_{j < stop} K[row, j] w[j]; reordering the sum lets it vectorise."""
     total = 0.0
@@ -131,7 +133,7 @@ def _history(K, row, stop, w):
     return total
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, error_model="numpy", parallel=True, nogil=True)
 def solve_paths(code, parameters, table, K, p, U, H):
     """Solve H = U + K phi(H) for each path.
 
@@ -182,7 +184,7 @@ def solve_paths(code, parameters, table, K, p, U, H):
     return w, D, iterations
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _multiply_history(K, row, X, p, stop, out):
     """out[c] = -sum_{j < stop} K[row, j] X[j, c] for c < stop; X is block-lower-triangular."""
     for c in range(stop):
@@ -197,29 +199,21 @@ def _multiply_history(K, row, X, p, stop, out):
             out[c] -= k0 * X[j, c]
 
 
-@njit(cache=True)
-def _panel_inverse(K, first, p, D, matrix, work, column, block):
-    """block = (I + D K)^(-1) D on the panel that starts at node `first`."""
-    for i in range(p):
-        for j in range(p):
-            matrix[i, j] = D[first + i] * K[first + i, first + j]
-        matrix[i, i] += 1.0
-    for c in range(p):
-        for i in range(p):
-            column[i] = 0.0
-            for j in range(p):
-                work[i, j] = matrix[i, j]
-        column[c] = D[first + c]
-        _eliminate(work, column, p)
-        for i in range(p):
-            block[i, c] = column[i]
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _response(K, p, D, N, X, block, rows):
+    """X = D (I + K D)^(-1) for the leading N nodes, panel by panel.
 
-
-@njit(cache=True, fastmath={"reassoc", "contract"})
-def _response(K, p, D, N, X, matrix, work, column, block, rows):
-    """X = D (I + K D)^(-1) for the leading N nodes, panel by panel from X_q = B_q (1 - K X)_q."""
+    X_q = B_q (1 - sum_{r < q} K_qr X_r) with B_q = D (I + K_qq D)^(-1).
+    """
     for first in range(0, N, p):
-        _panel_inverse(K, first, p, D, matrix, work, column, block)
+        for i in range(p):
+            for j in range(p):
+                block[i, j] = K[first + i, first + j] * D[first + j]
+            block[i, i] += 1.0
+        _invert_small(block, p)
+        for i in range(p):
+            for j in range(p):
+                block[i, j] *= D[first + i]
         for i in range(p):
             _multiply_history(K, first + i, X, p, first, rows[i])
         for i in range(p):
@@ -235,7 +229,7 @@ def _response(K, p, D, N, X, matrix, work, column, block, rows):
                 X[first + i, c] = 0.0  # read, and to be ignored, by the passes of four rows
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, error_model="numpy", parallel=True, nogil=True)
 def mean_response(K, p, D, weights, cutoff):
     """Return the mean response sum_m weights[m] D_m (I + K D_m)^(-1) of a family of paths.
 
@@ -269,9 +263,6 @@ def mean_response(K, p, D, weights, cutoff):
         packed_K = np.empty((N, N))
         packed_D = np.empty(N)
         active = np.empty(N, dtype=np.int64)
-        matrix = np.empty((p, p))
-        work = np.empty((p, p))
-        column = np.empty(p)
         block = np.empty((p, p))
         rows = np.empty((p, N))
         for m in range(chunk, M, chunks):
@@ -287,12 +278,12 @@ def mean_response(K, p, D, weights, cutoff):
                         count += 1
             weight = weights[m]
             if count == N:
-                _response(K, p, D[m], N, X, matrix, work, column, block, rows)
+                _response(K, p, D[m], N, X, block, rows)
             else:
                 for i in range(count):
                     for j in range((i // p + 1) * p):
                         packed_K[i, j] = K[active[i], active[j]]
-                _response(packed_K, p, packed_D, count, X, matrix, work, column, block, rows)
+                _response(packed_K, p, packed_D, count, X, block, rows)
             for i in range(count):
                 for c in range((i // p + 1) * p):
                     partial[chunk, active[i], active[c]] += weight * X[i, c]

@@ -367,11 +367,11 @@ def test_bad_arguments(change, error, message):
 
 def test_bad_arguments_of_draw_data():
     with pytest.raises(TypeError, match="problem"):
-        draw_data(None, 10)
+        draw_data(None, 10)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dimension"):
         draw_data(Problem(0.5), 0)
     with pytest.raises(ValueError, match="design"):
-        draw_data(Problem(0.5), 10, ["gaussian"])
+        draw_data(Problem(0.5), 10, ["gaussian"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

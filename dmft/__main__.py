@@ -1,0 +1,7 @@
+"""`python -m dmft`, the same as the console script `dmft`."""
+
+import sys
+
+from dmft.cli import main
+
+sys.exit(main())
