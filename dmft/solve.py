@@ -47,7 +47,7 @@ LAST_SPACING = 0.025
 REST_TOLERANCE = 0.03  # of rtol: importance below which a mode combination is left out
 MAX_ROUNDS = 12
 ROUGH = 30.0  # change, in allowed errors, at which the modes' scales are known well enough
-MAX_POINTS = 8000
+LAST_TOLERANCE = 1e-16
 NOISE_SHARE = 0.65  # of the tolerance, for the noise average; panels.GRID_SHARE is for the grid
 
 
@@ -337,8 +337,9 @@ def _refined(rule: SparseRule, moved: list[float]) -> SparseRule | None:
     shift, rest = moved
     if shift >= rest:
         return replace(rule, spacing=rule.spacing / 2) if rule.spacing > LAST_SPACING else None
-    larger = replace(rule, tolerance=0.1 * rule.tolerance, max_points=2 * rule.max_points)
-    return larger if rule.max_points < MAX_POINTS else None
+    factor = min(max(NOISE_SHARE / (3 * rest), 1e-3), 0.2)
+    smaller = replace(rule, tolerance=factor * rule.tolerance)
+    return smaller if smaller.tolerance > LAST_TOLERANCE else None
 
 
 def _add_difference(

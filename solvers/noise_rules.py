@@ -89,7 +89,7 @@ class SparseRule:
     offset: float = 0.0
     reach: float = 6.5
     max_modes: int = 24
-    max_points: int = 1000
+    max_points: int = 2000
     atoms: int = 16
     symmetric: ClassVar[bool] = True
     CROSS: ClassVar[float] = 0.01
@@ -113,7 +113,7 @@ class SparseRule:
         larger = replace(
             self,
             tolerance=self.tolerance * self.CHECK_FACTOR,
-            max_points=4 * self.max_points,
+            max_points=2 * self.max_points,
             atoms=self.atoms + 5,
         )
         return Check(shifted, 0.5), Check(larger, 1.0)
