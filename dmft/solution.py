@@ -154,26 +154,46 @@ def evaluate(
     problem: Problem, grid: Grid, averages: Averages, t: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return every observable and two-time function at the times t (T,); see `Solution`."""
+    return {
+        **one_time_functions(problem, grid, averages, t),
+        **two_time_functions(problem, grid, averages, t),
+    }
+
+
+def one_time_functions(
+    problem: Problem, grid: Grid, averages: Averages, t: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the observables of shape (T,); see `Solution`."""
     kernels = build_kernels(problem, grid, averages)
     move = grid.interpolation(t)
-    C_w = move @ averages.C_w @ move.T
-    C_r = move @ kernels.C_r @ move.T
+    C_w = np.einsum("ai,ij,aj->a", move, averages.C_w, move, optimize=True)
+    C_r = np.einsum("ai,ij,aj->a", move, kernels.C_r, move, optimize=True)
     overlap = move @ averages.overlap
     power = problem.signal.second_moment
-    norm_w = np.maximum(np.diag(C_w) + 2 * overlap - power, 0.0)
+    norm_w = np.maximum(C_w + 2 * overlap - power, 0.0)
     size = np.sqrt(norm_w * power)
-    drift = problem.mirror.drift(problem.lam, grid.nodes_with_start)
-    jump = -averages.mean_D * drift
-    smooth = kernels.R_r - np.eye(grid.size)
     return {
-        "test_error": 0.5 * np.diag(C_w),
-        "train_error": 0.5 * np.diag(C_r),
+        "test_error": 0.5 * C_w,
+        "train_error": 0.5 * C_r,
         "mean_w": move @ averages.mean_w,
         "overlap": overlap,
         "norm_w": norm_w,
         "alignment": np.divide(overlap, size, out=np.zeros_like(size), where=size > 1e-12),
-        "C_w": C_w,
+    }
+
+
+def two_time_functions(
+    problem: Problem, grid: Grid, averages: Averages, t: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the correlations and responses of shape (T, T); see `Solution`."""
+    kernels = build_kernels(problem, grid, averages)
+    move = grid.interpolation(t)
+    drift = problem.mirror.drift(problem.lam, grid.nodes_with_start)
+    jump = -averages.mean_D * drift
+    smooth = kernels.R_r - np.eye(grid.size)
+    return {
+        "C_w": move @ averages.C_w @ move.T,
         "R_w": kernel_values(grid, kernels.R_w, jump, t),
-        "C_r": C_r,
+        "C_r": move @ kernels.C_r @ move.T,
         "R_r": kernel_values(grid, smooth, jump / problem.delta, t),
     }

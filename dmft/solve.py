@@ -33,7 +33,14 @@ from dmft.panels import (
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
 from dmft.self_consistency import SelfConsistency, Tolerance
-from dmft.solution import ONE_TIME, Solution, evaluate
+from dmft.solution import (
+    ONE_TIME,
+    TWO_TIME,
+    Solution,
+    evaluate,
+    one_time_functions,
+    two_time_functions,
+)
 from dmft.validation import require_in_range, require_integer, require_times
 from solvers.collocation import Grid
 from solvers.fixed_point import FixedPoint
@@ -46,6 +53,7 @@ FIRST_SPACING = 0.5
 LAST_SPACING = 0.025
 REST_TOLERANCE = 0.03  # of rtol: importance below which a mode combination is left out
 MAX_ROUNDS = 12
+MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
 ROUGH = 30.0  # change, in allowed errors, at which the modes' scales are known well enough
 LAST_TOLERANCE = 1e-16
 NOISE_SHARE = 0.65  # of the tolerance, for the noise average; panels.GRID_SHARE is for the grid
@@ -150,15 +158,12 @@ def _solve(
     x, variants, rule, paths = _resolve_noise(system, rule, cheap, x, run)
 
     t = system.grid.nodes_with_start if times is None else times
-    values = evaluate(problem, system.grid, Averages.unpack(x, system.grid.size), t)
-    errors = {name: np.zeros_like(value) for name, value in values.items()}
-    for variant in variants:
-        _add_difference(errors, problem, (system.grid, x), (system.grid, variant), t)
-    _add_difference(errors, problem, *grid_pair, t)
-    for name in ONE_TIME:
-        errors[name] = _without_crossings(errors[name], values[name])
-    shares = [check.share for check in rule.checks()]
-    final = x + sum(share * (y - x) for share, y in zip(shares, variants, strict=True))
+    pairs = [((system.grid, x), (system.grid, variant)) for variant in variants]
+    errors = _estimated_errors(problem, [*pairs, grid_pair], t)
+    final = x
+    if run.converged:
+        for check, variant in zip(rule.checks(), variants, strict=True):
+            final = final + check.share * (variant - x)
     averages = Averages.unpack(final, system.grid.size)
     values = evaluate(problem, system.grid, averages, t)
 
@@ -232,11 +237,13 @@ def _resolve_time(
     cheap = _cheap_rule(rule, run.tolerance.rtol)
     system = SelfConsistency(problem, grid, run.tolerance)
     x = system.start()
+    failures = 0
     for _ in range(MAX_ROUNDS):
         point = system.solve(system.process(cheap), x, 0.02, run.max_sweeps)
         x = point.x
         run.note(f"grid of {system.grid.panels} panels", point.history)
-        if not np.all(np.isfinite(x)):
+        failures += not point.success
+        if failures == MAX_FAILURES or not np.all(np.isfinite(x)):
             break
         if (
             rule is None
@@ -308,6 +315,8 @@ def _resolve_noise(
         share = REST_TOLERANCE * run.tolerance.rtol
         rule = replace(cheap, tolerance=share, atoms=SparseRule.atoms)
     converged = run.converged
+    if not converged:  # there is nothing to refine; the distance from the start is no accuracy
+        return x, [system.start()], rule, 0
     for _ in range(MAX_ROUNDS):
         # a rule places its nodes by the modes' scales, which are known after a rough solve
         rough = system.solve(system.process(rule), x, ROUGH, run.max_sweeps)
@@ -342,29 +351,41 @@ def _refined(rule: SparseRule, moved: list[float]) -> SparseRule | None:
     return smaller if smaller.tolerance > LAST_TOLERANCE else None
 
 
-def _add_difference(
-    errors: dict[str, np.ndarray],
-    problem: Problem,
-    one: OnGrid,
-    other: OnGrid,
-    t: np.ndarray,
-) -> None:
-    """Add |one - other| of every value to its error."""
-    first, second = (
-        evaluate(problem, grid, Averages.unpack(x, grid.size), t) for grid, x in (one, other)
-    )
-    for name, error in errors.items():
-        error += np.abs(first[name] - second[name])
+def _estimated_errors(
+    problem: Problem, pairs: list[tuple[OnGrid, OnGrid]], t: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the summed differences of the pairs for every value, on the times t.
 
-
-def _without_crossings(error: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Return an error estimate along time, shape (T,), freed of accidental zeros.
-
-    A difference of two solutions vanishes where they cross, the error does not: relative to the
-    value, an estimate never falls below what it was at an earlier time.
+    A difference of two solutions vanishes where they cross, the error does not. One-time
+    estimates are therefore taken relative to the value, raised to their largest in the panel,
+    at the finer grid's nodes and at t, and kept from falling later.
     """
-    scale = np.abs(value) + 1e-3 * np.max(np.abs(value)) + 1e-300
-    return scale * np.maximum.accumulate(error / scale)
+    grid, fine = pairs[-1][0][0], pairs[-1][1][0]
+    everywhere = np.union1d(np.union1d(fine.nodes_with_start, grid.nodes), t)
+    panel = grid.locate(everywhere)
+    wanted = np.searchsorted(everywhere, t)
+    errors: dict[str, np.ndarray] = {}
+    for name in ONE_TIME:
+        values = [[_profile(problem, side, everywhere, name) for side in pair] for pair in pairs]
+        difference = sum(np.abs(one - other) for one, other in values)
+        size = np.abs(values[0][0])
+        scale = size + 1e-3 * size.max() + 1e-300
+        largest = np.zeros(grid.panels)
+        np.maximum.at(largest, panel, difference / scale)
+        envelope = scale * np.maximum.accumulate(largest)[panel]
+        errors[name] = envelope[wanted]
+    for pair in pairs:
+        first, second = (
+            two_time_functions(problem, grid, Averages.unpack(x, grid.size), t) for grid, x in pair
+        )
+        for name in TWO_TIME:
+            errors[name] = errors.get(name, 0.0) + np.abs(first[name] - second[name])
+    return errors
+
+
+def _profile(problem: Problem, side: OnGrid, t: np.ndarray, name: str) -> np.ndarray:
+    grid, x = side
+    return one_time_functions(problem, grid, Averages.unpack(x, grid.size), t)[name]
 
 
 def _worst_error(

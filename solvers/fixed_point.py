@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DIVERGED = 1e12  # change, in tolerances, from which there is no way back
-
 
 @dataclass(frozen=True, eq=False)
 class FixedPoint:
@@ -74,12 +72,12 @@ def iterate(
         history.append(change)
         if change <= tolerance:
             return FixedPoint(image, True, tuple(history))
-        if not change < DIVERGED:
+        if not np.isfinite(change):
             return FixedPoint(image, False, tuple(history))
         if len(history) > 1 and change > history[-2]:
             images, residuals = [], []
-        images = [*images[-memory:], image]
-        residuals = [*residuals[-memory:], image - x]
+        images = [*images, image][-memory - 1 :]
+        residuals = [*residuals, image - x][-memory - 1 :]
         x = _mixed(images, residuals)
     return FixedPoint(image, False, tuple(history))
 
@@ -89,7 +87,10 @@ def _mixed(images: list[np.ndarray], residuals: list[np.ndarray]) -> np.ndarray:
     if len(images) == 1:
         return images[0]
     steps = np.diff(np.stack(residuals), axis=0)
-    gram = steps @ steps.T
-    gram[np.diag_indices_from(gram)] *= 1.0 + 1e-12  # parallel steps share their weight
-    weights = np.linalg.solve(gram, steps @ residuals[-1])
-    return images[-1] - weights @ np.diff(np.stack(images), axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging iteration is reported later
+        gram = steps @ steps.T
+        gram[np.diag_indices_from(gram)] *= 1.0 + 1e-12  # parallel steps share their weight
+        target = steps @ residuals[-1]
+    if not (np.all(np.isfinite(gram)) and np.all(np.isfinite(target)) and np.all(gram.diagonal())):
+        return images[-1]
+    return images[-1] - np.linalg.solve(gram, target) @ np.diff(np.stack(images), axis=0)

@@ -33,6 +33,8 @@ def mirror(code, H, p, table):
     if code == POWER:
         depth = p[0]
         gap = depth - 2.0
+        if not 0.5 * gap * abs(H) < p[1]:  # odd powers are finite beyond the barrier too
+            return math.nan, math.nan
         u = (p[1] + 0.5 * gap * H) ** (-1.0 / gap)
         v = (p[1] - 0.5 * gap * H) ** (-1.0 / gap)
         w = p[2] * (u**depth - v**depth) / depth

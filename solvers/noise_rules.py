@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import product
+from itertools import islice, product
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -124,9 +124,10 @@ class SparseRule:
         while True:
             kept = np.flatnonzero(squares >= tolerance)
             used = squares[: kept[-1] + 1 if kept.size else 0]
+            candidates = _important_indices(tuple(self.CROSS * used), self.CROSS * tolerance)
             indices = [
                 index + (0,) * (used.size - len(index))
-                for index in _important_indices(tuple(self.CROSS * used), self.CROSS * tolerance)
+                for index in islice(candidates, self.max_points + 1)
             ]
             if _point_bound(indices) <= self.max_points:
                 return smolyak(indices, used.size)

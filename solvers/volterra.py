@@ -105,9 +105,9 @@ def _solve_panel(code, parameters, table, K, first, p, known, H, w, D, matrix, s
         _solve_small(matrix, step, p)
         largest = 0.0
         for i in range(p):
+            if not abs(step[i]) < np.inf:  # compiled max() drops a nan
+                return -1
             largest = max(largest, abs(step[i]))
-        if not largest < np.inf:
-            return -1
         # Far up the exponential every step is about 1, which is no circling. A damped step shrinks
         # by its damping at best.
         if iteration > 40 and largest > (1.0 - 0.3 * damping) * previous:

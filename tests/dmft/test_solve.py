@@ -107,13 +107,15 @@ def test_noise_rules_agree_within_their_errors(default_solution):
 
 def test_solution_does_not_depend_on_the_grid():
     times = np.array([0.5, 4.0, 10.0])
-    uniform = Grid(np.linspace(0, 10, 13), stages=4)
+    uniform = Grid(np.linspace(0, 10, 25), stages=4)
     rule = SparseRule(spacing=0.5, tolerance=3e-6)
     given = solve(DEFAULT, 10.0, t_eval=times, rtol=1e-3, grid=uniform, rule=rule)
     automatic = solve(DEFAULT, 10.0, t_eval=times, rtol=1e-5)
-    np.testing.assert_allclose(given.test_error, automatic.test_error, rtol=2e-5)
-    np.testing.assert_allclose(given.train_error, automatic.train_error, rtol=2e-5)
-    assert given.stats["panels"] == 12
+    for name in ("test_error", "train_error"):
+        miss = np.abs(getattr(given, name) - getattr(automatic, name))
+        assert np.all(miss <= 2e-4 * getattr(automatic, name))
+        assert np.all(miss <= 3 * given.error[name])
+    assert given.stats["panels"] == 24
 
 
 def test_long_horizon_reaches_the_lasso():
@@ -221,7 +223,7 @@ class TestWrongPhysicsIsSeen:
     """Each mutation of the equations moves the reference values by far more than the error."""
 
     def miss(self):
-        solution = solve(DEFAULT, 10.0, rtol=1e-2, max_sweeps=60)
+        solution = solve(DEFAULT, 10.0, rtol=1e-2, max_sweeps=20)
         return abs(solution.test_error[-1] / TEST_ERROR - 1)
 
     def test_unchanged(self):

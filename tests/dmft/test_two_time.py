@@ -122,8 +122,8 @@ def test_responses_start_at_their_right_limits():
     problem = Problem(0.5, alpha=1.0, lam=0.1, sigma2=0.1)
     found = solve(problem, 2.0, np.linspace(0.0, 2.0, 9), rtol=1e-3)
     # R_r(t+, t) = R_w(t+, t)/delta = -E[D(t)]/delta, and every D(0) is alpha^2
-    np.testing.assert_allclose(np.diag(found.R_r), np.diag(found.R_w) / 0.5, rtol=1e-4)
-    assert found.R_w[0, 0] == pytest.approx(-1.0, rel=1e-5)
+    np.testing.assert_allclose(np.diag(found.R_r), np.diag(found.R_w) / 0.5, rtol=1e-10)
+    assert found.R_w[0, 0] == pytest.approx(-1.0, rel=1e-10)
     assert np.interp(2.0, found.grid.nodes_with_start, -found.averages.mean_D) == pytest.approx(
         found.R_w[-1, -1], rel=1e-5
     )

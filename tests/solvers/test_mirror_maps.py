@@ -59,6 +59,15 @@ def test_equal_starts_are_exactly_odd():
     np.testing.assert_allclose(D, np.hypot(w, np.exp(-2.0)), rtol=1e-12)
 
 
+@pytest.mark.parametrize("depth", [3.0, 4.0, 5.0])
+def test_deep_map_does_not_exist_beyond_its_barrier(depth):
+    # at depth 3 the formula would give finite numbers there, to which an iteration may converge
+    barrier = 2 * 2.5 / (depth - 2)
+    w, D = mapped(POWER, barrier * np.array([-1.5, -1.01, 1.01, 3.0]), depth, 2.5, 1.0)
+    assert np.all(np.isnan(w))
+    assert np.all(np.isnan(D))
+
+
 @pytest.mark.parametrize("amplitude", [-1e5, -740.0, -30.0, 10.0])
 def test_hyperbolic_amplitudes_beyond_the_range_of_doubles(amplitude):
     # only the sum of the log amplitude and |H| has to be representable

@@ -1,0 +1,181 @@
+"""The limit of a vanishing start from both sides: extrapolated theory, averaged saddle paths.
+
+In the time tau = t/(2 log(1/alpha)) the errors of a depth-two network converge as alpha -> 0
+to those of the saddle-to-saddle process (arXiv:2304.00488), slowly:
+
+    E_alpha(tau) = E_0(tau) + c_1(tau) x + c_2(tau) x^2 + ...,      x = 1/log(1/alpha).
+
+Solutions at K values of alpha thus give E_0 by polynomial extrapolation to x = 0, and saddle paths
+of random data, averaged, give it at finite dimension, without any theory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dmft.problem import Problem
+from dmft.saddles import saddle_to_saddle
+from dmft.simulate import draw_data
+from dmft.steady_state import depth_two_scales
+from dmft.validation import require_integer, require_times
+
+
+@dataclass(frozen=True, eq=False)
+class SaddleEnsemble:
+    """Saddle-to-saddle runs over independent data.
+
+    Attributes
+    ----------
+    tau : ndarray, shape (T,)
+        Times t/(2 log(1/alpha)).
+    dimension : int
+    runs : dict of str to ndarray
+        "test_error" |w - w*|^2/(2d) and "train_error" |y - X w|^2/(2n), shape (seeds, T).
+    """
+
+    tau: np.ndarray
+    dimension: int
+    runs: dict[str, np.ndarray]
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds."""
+        return len(self.runs["test_error"])
+
+    def mean(self, name: str) -> np.ndarray:
+        """Return the mean over seeds, shape (T,)."""
+        return self.runs[name].mean(axis=0)
+
+    def standard_error(self, name: str) -> np.ndarray:
+        """Return the standard error of the mean, shape (T,)."""
+        return self.runs[name].std(axis=0, ddof=1) / np.sqrt(self.seeds)
+
+
+def saddle_ensemble(
+    problem: Problem,
+    tau: Any,
+    dimension: int = 500,
+    seeds: int = 16,
+    rng: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> SaddleEnsemble:
+    """Run saddle-to-saddle on independent draws of the data.
+
+    Parameters
+    ----------
+    problem : Problem
+        Gives delta, sigma2 and the law of w*; depth two and lam = 0. Its alpha does not matter.
+    tau : array_like, shape (T,)
+        Increasing times t/(2 log(1/alpha)) >= 0.
+    dimension : int
+        d >= 1; n = round(delta d).
+    seeds : int
+        Number of draws, >= 2.
+    rng : int
+        Seed >= 0. Draw k is that of an ensemble of `dmft.simulate` with this seed.
+    progress : callable, optional
+        Called with (seeds done, seeds) after each seed.
+
+    Returns
+    -------
+    SaddleEnsemble
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, lam > 0 or the network has another depth.
+    RuntimeError
+        If the path of a seed does not reach its end.
+
+    References
+    ----------
+    arXiv:2304.00488, Algorithm 1.
+    """
+    if depth_two_scales(problem.mirror) is None:
+        raise ValueError(f"network must have depth two; got {problem.mirror!r}")
+    if problem.lam != 0:
+        raise ValueError(f"lam must be 0 for saddle-to-saddle dynamics; got {problem.lam!r}")
+    tau = require_times("tau", tau)
+    require_integer("dimension", dimension, low=1)
+    require_integer("seeds", seeds, low=2)
+    require_integer("rng", rng, low=0)
+    rows = []
+    for k, child in enumerate(np.random.SeedSequence(rng).spawn(seeds)):
+        rows.append(_one_run(problem, tau, dimension, child))
+        if progress is not None:
+            progress(k + 1, seeds)
+    runs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return SaddleEnsemble(tau, dimension, runs)
+
+
+def _one_run(
+    problem: Problem, tau: np.ndarray, dimension: int, seed: np.random.SeedSequence
+) -> dict[str, np.ndarray]:
+    data = draw_data(problem, dimension, rng=seed)
+    n, d = data.X.shape
+    path = saddle_to_saddle(data.X, data.y, loss_scale=d / n)
+    if not path.success:
+        raise RuntimeError(f"a saddle-to-saddle path did not reach its end: {path.message}")
+    test = np.sum((path.saddles - data.w_star) ** 2, axis=1) / (2 * d)
+    # the flow stays at saddle k from times[k] on
+    current = np.searchsorted(path.times, tau, side="right") - 1
+    return {"test_error": test[current], "train_error": path.losses[current] / d}
+
+
+class Extrapolation(NamedTuple):
+    """Result of `extrapolate_start`.
+
+    `limit` at alpha = 0; `numerical_error` inherited from the values; `truncation` is the change
+    that the value at the largest alpha makes. Each has the shape (T,).
+    """
+
+    limit: np.ndarray
+    numerical_error: np.ndarray
+    truncation: np.ndarray
+
+
+def extrapolate_start(alphas: Any, values: Any, errors: Any = 0.0) -> Extrapolation:
+    """Extrapolate to alpha = 0 by the polynomial in 1/log(1/alpha) through all values.
+
+    Parameters
+    ----------
+    alphas : array_like, shape (K,)
+        Decreasing, in (0, 1); K >= 2.
+    values : array_like, shape (K, T)
+        An observable at the same tau for each alpha.
+    errors : array_like, shape (K, T)
+        Absolute errors of the values.
+
+    Returns
+    -------
+    Extrapolation
+
+    Raises
+    ------
+    ValueError
+        If the alphas do not decrease within (0, 1), are fewer than two, or the shapes differ.
+    """
+    alphas = np.array(alphas, dtype=float)
+    inside = np.all((alphas > 0) & (alphas < 1))
+    if alphas.ndim != 1 or alphas.size < 2 or not inside or np.any(np.diff(alphas) >= 0):
+        raise ValueError(f"alphas must be at least 2 decreasing numbers in (0, 1); got {alphas!r}")
+    values = np.array(values, dtype=float)
+    if values.ndim != 2 or len(values) != alphas.size:
+        raise ValueError(f"values must have shape ({alphas.size}, T); got {values.shape}")
+    errors = np.broadcast_to(np.array(errors, dtype=float), values.shape)
+    x = -1.0 / np.log(alphas)
+    weights = _weights_at_zero(x)
+    limit = weights @ values
+    shorter = _weights_at_zero(x[1:]) @ values[1:]
+    return Extrapolation(limit, np.abs(weights) @ np.abs(errors), np.abs(limit - shorter))
+
+
+def _weights_at_zero(x: np.ndarray) -> np.ndarray:
+    """Return Lagrange's weights of the nodes x for the value at 0."""
+    return np.array(
+        [np.prod([other / (other - node) for other in np.delete(x, i)]) for i, node in enumerate(x)]
+    )

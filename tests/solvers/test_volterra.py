@@ -1,0 +1,315 @@
+"""Paths of H = U + K phi(H) and their mean response, against independent solvers."""
+
+import numba
+import numpy as np
+import pytest
+from scipy.optimize import root
+
+from solvers.collocation import Grid
+from solvers.mirror_kernels import evaluate
+from solvers.mirror_maps import HYPERBOLIC, LINEAR, POWER, TABLE, product_table
+from solvers.volterra import compile_kernels, mean_response, solve_paths
+
+NO_TABLE = np.empty((0, 3))
+
+
+def geometric_grid(panels=8, stages=4, t_max=20.0):
+    return Grid(np.r_[0.0, np.geomspace(0.01, t_max, panels)], stages)
+
+
+def memory(grid, level, delta=0.5):
+    """K = S (I + level S/delta)^(-1), the form of the memory of a DMFT."""
+    S = grid.integration
+    return np.linalg.solve((np.eye(grid.size) + level * S / delta).T, S.T).T.copy()
+
+
+def drives(grid, paths, size, seed=0):
+    """Random smooth drives U(0) = 0 of about `size`, shape (paths, N)."""
+    rng = np.random.default_rng(seed)
+    rate, phase = rng.uniform(0.2, 1.0, (paths, 1)), rng.uniform(0, 2 * np.pi, (paths, 1))
+    amplitude = size * rng.standard_normal((paths, 1))
+    return amplitude * np.sin(rate * grid.nodes + phase) * -np.expm1(-grid.nodes)
+
+
+def hyperbolic_parameters(grid, log_alpha2, lam=0.0):
+    return np.repeat((log_alpha2 - lam * grid.nodes)[:, None], 2, axis=1)
+
+
+def residual(code, parameters, table, K, U, H):
+    w, _ = evaluate(code, H, parameters, table)
+    return np.max(np.abs(H - U - w @ K.T))
+
+
+# --- paths -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha", [1e-8, 1e-4, 0.01, 0.3, 1.0, 5.0, 20.0])
+@pytest.mark.parametrize(("size", "lam"), [(1.0, 0.0), (8.0, 0.1), (30.0, 0.1), (200.0, 5.0)])
+def test_residual_of_random_drives(alpha, size, lam):
+    grid = geometric_grid()
+    K = memory(grid, np.clip(alpha**2, 0.1, 400.0))
+    parameters = hyperbolic_parameters(grid, 2 * np.log(alpha), lam)
+    U = drives(grid, 100, size)
+    H = np.zeros_like(U)
+    w, D, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
+    assert np.all(iterations > 0)
+    assert residual(HYPERBOLIC, parameters, NO_TABLE, K, U, H) < 1e-8
+    exact, exact_D = evaluate(HYPERBOLIC, H, parameters, NO_TABLE)
+    np.testing.assert_allclose(w, exact, atol=1e-7, rtol=1e-7)
+    np.testing.assert_allclose(D, exact_D, atol=1e-7, rtol=1e-7)
+    np.testing.assert_allclose(H - U - w @ K.T, 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("stages", [4, 6])
+def test_stiff_panels_far_up_the_exponential(stages):
+    # one panel as long as all the earlier ones, |U| in the hundreds: Newton comes down from the
+    # exponential by steps of about one, some 25 of them
+    grid = geometric_grid(6, stages)
+    K = memory(grid, 0.1)
+    parameters = hyperbolic_parameters(grid, 2 * np.log(0.01), 0.1)
+    U = drives(grid, 300, 200.0, seed=1)
+    H = np.zeros_like(U)
+    *_, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, stages, U, H)
+    assert np.all(iterations > 0)
+    assert residual(HYPERBOLIC, parameters, NO_TABLE, K, U, H) < 1e-8
+
+
+def test_amplitude_beyond_the_range_of_doubles():
+    # log amplitude down to -1e5: w stays 0 although H is in the hundreds
+    grid = geometric_grid()
+    K = memory(grid, 0.5)
+    parameters = hyperbolic_parameters(grid, 0.0, lam=5e3)
+    U = drives(grid, 50, 300.0)
+    H = np.zeros_like(U)
+    w, _, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
+    assert np.all(iterations > 0)
+    assert np.max(np.abs(H)) > 300
+    assert parameters.min() == -1e5
+    assert residual(HYPERBOLIC, parameters, NO_TABLE, K, U, H) < 1e-8
+    late = grid.nodes > 1.0
+    assert not np.any(w[:, late])
+
+
+def test_late_activation_of_a_decayed_amplitude():
+    # |H| > 4 * 100: the decayed amplitude is reached again, and w balances the drive
+    grid = geometric_grid()
+    K = memory(grid, 0.1)
+    parameters = hyperbolic_parameters(grid, 0.0, lam=5.0)
+    U = 30.0 * grid.nodes[None, :] * np.array([[1.0], [-1.0], [0.1]])
+    H = np.zeros_like(U)
+    w, _, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
+    assert np.all(iterations > 0)
+    assert residual(HYPERBOLIC, parameters, NO_TABLE, K, U, H) < 1e-8
+    assert w[0, -1] < -1.0
+    np.testing.assert_allclose(w[1], -w[0], atol=1e-9)
+    assert abs(w[2, -1]) < 1e-10
+
+
+@pytest.mark.parametrize("stages", range(2, 7))
+def test_linear_map_in_closed_form(stages):
+    grid = geometric_grid(stages=stages)
+    K = memory(grid, 0.7)
+    scale = np.exp(-0.1 * grid.nodes)
+    U = drives(grid, 5, 3.0)
+    H = np.zeros_like(U)
+    w, D, _ = solve_paths(LINEAR, scale[:, None].copy(), NO_TABLE, K, stages, U, H)
+    exact = np.linalg.solve(np.eye(grid.size) + K * scale, U.T).T
+    np.testing.assert_allclose(H, exact, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(w, -scale * exact, rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(D, np.tile(scale, (5, 1)))
+
+
+MAPS = [
+    (HYPERBOLIC, lambda n: np.full((n, 2), -2.0), NO_TABLE),
+    (HYPERBOLIC, lambda n: np.tile([0.4, -1.0], (n, 1)), NO_TABLE),
+    (POWER, lambda n: np.tile([3.0, 4.0, 0.9], (n, 1)), NO_TABLE),
+    (TABLE, lambda n: np.full((n, 1), 0.8), product_table(np.array([0.1, 0.4, 0.7]))),
+]
+
+
+@pytest.mark.parametrize(("code", "parameters", "table"), MAPS)
+def test_agrees_with_scipy_root_and_forgets_its_guess(code, parameters, table):
+    grid = geometric_grid(3, 4, t_max=4.0)
+    parameters = parameters(grid.size)
+    K = memory(grid, 0.3)
+    U = drives(grid, 4, 4.0)
+    H = np.zeros_like(U)
+    _, _, iterations = solve_paths(code, parameters, table, K, 4, U, H)
+    assert np.all(iterations > 0)
+    for path, drive in zip(H, U, strict=True):
+
+        def equation(x, drive=drive):
+            w, _ = evaluate(code, x[None, :], parameters, table)
+            return x - drive - K @ w[0]
+
+        exact = root(equation, path + 0.02 * np.cos(grid.nodes), tol=1e-13)
+        np.testing.assert_allclose(exact.x, path, atol=1e-9)
+    guess = np.random.default_rng(5).uniform(-3.0, 3.0, U.shape)
+    solve_paths(code, parameters, table, K, 4, U, guess)
+    np.testing.assert_allclose(guess, H, atol=1e-8)
+
+
+@pytest.mark.parametrize("depth", [3.0, 4.0, 5.0])
+@pytest.mark.parametrize("alpha", [0.05, 0.5, 1.5])
+@pytest.mark.parametrize("size", [0.1, 3.0, 100.0])
+def test_deep_paths_stay_inside_the_barrier(depth, alpha, size):
+    grid = geometric_grid()
+    K = memory(grid, 0.3)
+    start = alpha ** (2 - depth)
+    parameters = np.tile([depth, start, 1.0], (grid.size, 1))
+    barrier = 2 * start / (depth - 2)
+    U = drives(grid, 50, size * barrier)
+    H = np.zeros_like(U)
+    w, _, iterations = solve_paths(POWER, parameters, NO_TABLE, K, 4, U, H)
+    assert np.all(iterations > 0)
+    assert np.max(np.abs(U)) > size * barrier  # the drive alone would cross where size >= 1
+    assert np.all(np.abs(H) < barrier)
+    np.testing.assert_allclose(H, U + w @ K.T, atol=1e-8 * max(1.0, size * barrier))
+
+
+def test_only_earlier_panels_matter():
+    grid = geometric_grid()
+    K = memory(grid, 0.5)
+    parameters = hyperbolic_parameters(grid, 0.0)
+    U = drives(grid, 3, 3.0)
+    H = np.zeros_like(U)
+    solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
+    changed, other = U.copy(), np.zeros_like(U)
+    changed[:, 16:] += 1.0
+    solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, changed, other)
+    np.testing.assert_array_equal(other[:, :16], H[:, :16])
+    assert np.all(np.any(other[:, 16:] != H[:, 16:], axis=1))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_path_that_cannot_be_solved_is_reported_and_harms_no_other(bad):
+    grid = geometric_grid()
+    K = memory(grid, 0.5)
+    parameters = hyperbolic_parameters(grid, 0.0)
+    U = drives(grid, 20, 2.0)
+    expected = np.zeros_like(U)
+    solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, expected)
+    U[7, 9] = bad
+    H = np.zeros_like(U)
+    *_, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
+    assert np.flatnonzero(iterations < 0).tolist() == [7]
+    np.testing.assert_array_equal(np.delete(H, 7, axis=0), np.delete(expected, 7, axis=0))
+
+
+# --- responses ---------------------------------------------------------------------------------
+
+
+def dense_response(K, D, weights):
+    """sum_m weights_m D_m (I + K D_m)^(-1) by dense linear algebra."""
+    identity = np.eye(len(K))
+    return sum(
+        weight * d[:, None] * np.linalg.inv(identity + K * d)
+        for weight, d in zip(weights, D, strict=True)
+    )
+
+
+@pytest.mark.parametrize("stages", range(2, 7))
+@pytest.mark.parametrize("paths", [1, 7, 33])
+def test_mean_response_is_dense_linear_algebra(stages, paths):
+    grid = geometric_grid(7, stages)
+    rng = np.random.default_rng(3)
+    K = memory(grid, 0.4)
+    D = np.exp(rng.uniform(-4, 5, (paths, grid.size)))
+    weights = rng.standard_normal(paths)  # a sparse rule has negative weights
+    exact = dense_response(K, D, weights)
+    found = mean_response(K, stages, D, weights, 0.0)
+    np.testing.assert_allclose(found, exact, atol=1e-11 * np.max(np.abs(exact)))
+    panel = np.repeat(np.arange(grid.panels), stages)
+    assert not np.any(found[panel[:, None] < panel[None, :]])
+
+
+@pytest.mark.parametrize("stages", range(2, 7))
+def test_inactive_panels_are_left_out(stages):
+    grid = geometric_grid(7, stages)
+    rng = np.random.default_rng(4)
+    K = memory(grid, 0.4)
+    D = np.exp(rng.uniform(-2, 3, (20, grid.panels, stages)))
+    asleep = rng.random((20, grid.panels)) < 0.5
+    asleep[:3] = [[True], [False], [True]]
+    D[asleep] *= 1e-15
+    D = D.reshape(20, -1)
+    weights = rng.random(20)
+    exact = dense_response(K, D, weights)
+    found = mean_response(K, stages, D, weights, 1e-12)
+    np.testing.assert_allclose(found, exact, atol=1e-11 * np.max(np.abs(exact)))
+    np.testing.assert_array_equal(mean_response(K, stages, 0 * D, weights, 0.0), 0.0)
+    # a panel is out as a whole or not at all: one large D keeps its neighbours below the cutoff
+    mixed = np.where(np.arange(grid.size) % stages == 0, 0.5, 1e-2)[None, :]
+    found = mean_response(K, stages, mixed, np.ones(1), 0.1)
+    np.testing.assert_allclose(found, dense_response(K, mixed, [1.0]), atol=1e-12)
+
+
+def test_cutoff_is_relative_to_nothing_else():
+    # panels with every D at or below the cutoff drop out, also where D is far from zero
+    grid = geometric_grid(3, 4)
+    K = memory(grid, 0.4)
+    D = np.repeat([0.3, 5.0, 0.3], 4)[None, :]
+    found = mean_response(K, 4, D, np.ones(1), 0.3)
+    middle = slice(4, 8)
+    expected = np.zeros((12, 12))
+    expected[middle, middle] = dense_response(K[middle, middle], D[:, middle], [1.0])
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("code", "parameters", "table"), MAPS)
+def test_response_is_the_derivative_of_paths_in_their_drive(code, parameters, table):
+    # dw = phi' dH and dH = dU + K dw, so that dw/dU = -D (I + K D)^(-1)
+    grid = geometric_grid(4, 4, t_max=4.0)
+    parameters = parameters(grid.size)
+    K = memory(grid, 0.3)
+    U = drives(grid, 1, 2.0)
+    H = np.zeros_like(U)
+    _, D, _ = solve_paths(code, parameters, table, K, 4, U, H)
+    step = 1e-5
+    bumps = step * np.eye(grid.size)
+    moved = [
+        solve_paths(code, parameters, table, K, 4, U + s * bumps, np.tile(H, (grid.size, 1)))[0]
+        for s in (1, -1)
+    ]
+    derivative = (moved[0] - moved[1]).T / (2 * step)
+    found = mean_response(K, 4, D, np.ones(1), 0.0)
+    scale = np.max(np.abs(found))
+    np.testing.assert_allclose(found, -derivative, atol=2e-5 * scale)
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="numba has one thread only")
+def test_results_do_not_depend_on_the_number_of_threads():
+    grid = geometric_grid()
+    K = memory(grid, 0.4)
+    parameters = hyperbolic_parameters(grid, 0.0, 0.1)
+    U = drives(grid, 203, 5.0)
+    weights = np.random.default_rng(0).standard_normal(203)
+    results = []
+    before = numba.get_num_threads()
+    try:
+        for threads in (1, 2):
+            numba.set_num_threads(threads)
+            H = np.zeros_like(U)
+            w, D, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
+            response = mean_response(K, 4, D, weights, 1e-12)
+            results.append((H, w, D, iterations, response))
+    finally:
+        numba.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("stages", range(2, 7))
+def test_panel_matrices_need_no_pivoting(stages):
+    # every leading minor of I + A D is positive for D >= 0, A the Radau IIA block
+    A = Grid(np.array([0.0, 1.0]), stages).integration
+    rng = np.random.default_rng(2)
+    for D in np.exp(rng.uniform(-8, 8, (200, stages))):
+        matrix = np.eye(stages) + A * D
+        assert all(np.linalg.det(matrix[:k, :k]) > 0 for k in range(1, stages + 1))
+
+
+def test_kernels_are_compiled_on_request():
+    compile_kernels()
+    assert solve_paths.signatures
+    assert mean_response.signatures
