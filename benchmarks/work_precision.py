@@ -28,9 +28,9 @@ import numpy as np
 from textbook import solve_textbook
 
 from dmft.problem import Problem
-from dmft.simulate import Ensemble, simulate
+from dmft.simulation import Ensemble, simulate
 from dmft.solution import Solution
-from dmft.solve import solve
+from dmft.solver import solve
 from solvers.noise_rules import MonteCarloRule, NoiseRule, SobolRule
 
 PROBLEM = Problem(delta=0.5, alpha=1.0, lam=0.1, sigma2=0.1)

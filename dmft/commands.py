@@ -34,7 +34,7 @@ from dmft.terminal import Reporter, format_table, format_tree
 
 if TYPE_CHECKING:
     from dmft.problem import Problem
-    from dmft.simulate import Ensemble
+    from dmft.simulation import Ensemble
     from dmft.solution import Solution
 
 DONE, NOT_DONE = 0, 1
@@ -83,7 +83,7 @@ def run_simulate(arguments: Namespace) -> int:
 
 def run_compare(arguments: Namespace) -> int:
     """Simulate the problem of a saved solution and report whether the two agree."""
-    from dmft.compare import compare
+    from dmft.comparison import compare
     from dmft.hdf5 import load
 
     settings = merge(vars(arguments))
@@ -126,7 +126,7 @@ def _solved(
     settings: Settings,
     reporter: Reporter,
 ) -> Solution:
-    from dmft.solve import solve
+    from dmft.solver import solve
 
     options = settings["solve"]
     return solve(
@@ -142,7 +142,7 @@ def _solved(
 def _simulated(
     problem: Problem, t_eval: Any, options: dict[str, Any], arguments: Namespace
 ) -> Ensemble:
-    from dmft.simulate import simulate
+    from dmft.simulation import simulate
 
     with Reporter(arguments.progress) as reporter:
         return simulate(problem, t_eval, **options, progress=reporter.seeds)
@@ -303,7 +303,7 @@ def _contents(path: str) -> dict[str, Any]:
 def run_predict(arguments: Namespace) -> int:
     """Print what is known of a problem in closed form or from scalar equations."""
     from dmft import rates
-    from dmft.steady_state import recovery_threshold
+    from dmft.steady_states import recovery_threshold
     from dmft.validation import require_integer
 
     problem = build_problem(_settings(arguments))
@@ -337,7 +337,7 @@ def _available(compute: Callable[[], Any]) -> Any:
 
 
 def _limit(problem: Problem) -> dict[str, Any]:
-    from dmft.steady_state import steady_state
+    from dmft.steady_states import steady_state
 
     state = steady_state(problem)
     names = ("branch", "test_error", "train_error", "tau", "kappa", "density", "mean_w", "overlap")

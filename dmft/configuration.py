@@ -347,7 +347,7 @@ def simulation_arguments(values: dict[str, Any], least_seeds: int = 1) -> dict[s
     ValueError
         If a value is out of its range.
     """
-    from dmft.simulate import DESIGNS
+    from dmft.simulation import DESIGNS
     from dmft.validation import require_integer
 
     if values["design"] not in DESIGNS:

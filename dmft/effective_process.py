@@ -223,7 +223,8 @@ class EffectiveProcess:
         start, start_D = initial_state(self.problem)
         mean_D = np.concatenate([[start_D], weights @ D])
         w = np.concatenate([np.full((len(w), 1), start), w], axis=1)
-        target_modes = drive.target_modes[:count]
+        # a mode that the rule leaves at zero explains nothing of the target's variance
+        target_modes = np.where(z.any(axis=0), drive.target_modes[:count], 0.0)
         target = drive.target + z @ target_modes
         unresolved = stratum.component.std**2 - target_modes @ target_modes
         theta = w - target[:, None]

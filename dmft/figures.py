@@ -23,9 +23,9 @@ from dmft.rates import (
     lazy_to_rich_time,
     search_to_descent_time,
 )
-from dmft.simulate import Ensemble
+from dmft.simulation import Ensemble
 from dmft.small_start import SaddleEnsemble, extrapolate_start
-from dmft.steady_state import steady_state
+from dmft.steady_states import steady_state
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +97,8 @@ def search_to_descent(preset: Preset, runs: Sequence[Run]) -> Figure:
             time = search_to_descent_time(solution.problem)
             ax.axvline(time, color=colour, linestyle=":", linewidth=1)
             ax.set_xlabel(TIME)
-            ax.set_ylim(bottom=0)
+    for ax in axes:  # not earlier: it fixes the upper end too
+        ax.set_ylim(bottom=0)
     axes[0].set_ylabel(TEST)
     axes[1].set_ylabel(TRAIN)
     _legend(axes[0], runs)
@@ -209,12 +210,14 @@ def grokking(preset: Preset, runs: Sequence[Run]) -> Figure:
     plot_errors(shown.solution, shown.ensembles[0], left)
     left.set_yscale("log")
     left.set_xlim(left=1e-4)
+    left.set_ylim(1e-7, 0.2)
     left.axvline(lazy_to_rich_time(problem), color="0.3", linestyle=":")
     left.set_title(rf"$\alpha$ = {problem.alpha:g},  $\lambda$ = {problem.lam:g}", fontsize=10)
     note = _line("0.3", ":", r"$2\log(\alpha)/\lambda$")
     handles, labels = left.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    left.legend([*unique.values(), note], [*unique, note.get_label()], frameon=False, fontsize=8)
+    labels = [*unique, note.get_label()]
+    left.legend([*unique.values(), note], labels, frameon=False, fontsize=8, loc="center")
     lams = sorted({run.solution.problem.lam for run in runs}, reverse=True)
     for lam, colour in zip(lams, PALETTE, strict=False):
         _draw_delays(right, [r for r in runs if r.solution.problem.lam == lam], colour)
@@ -242,10 +245,12 @@ def phases(preset: Preset, runs: Sequence[Run]) -> Figure:
     for ax, run, title in zip(axes, runs, titles, strict=True):
         problem = run.solution.problem
         plot_errors(run.solution, run.ensembles[0], ax)
-        ax.set_yscale("linear" if problem.alpha < 1 else "log")
-        ax.set_ylim(*((0, None) if problem.alpha < 1 else (1e-5, 1.0)))
         _limit_line(ax, problem)
+        least = min(run.solution.test_error.min(), run.solution.train_error.min())
+        ax.set_yscale("log")
+        ax.set_ylim(bottom=max(0.3 * least, 1e-5))
         if problem.alpha < 1:
+            ax.set_xlim(left=1.0)
             ax.axvline(search_to_descent_time(problem), color="0.3", linestyle=":")
         elif problem.alpha > 1:
             ax.axvline(lazy_to_rich_time(problem), color="0.3", linestyle=":")
@@ -307,7 +312,7 @@ def _mark_trade_off(ax: Axes, run: Run) -> None:
     solution = run.solution
     rate = _fitted_rate(solution.t, solution.train_error)
     limit = solution.test_error[-1]
-    style = {"color": PALETTE[1], "markersize": 7}
+    style: dict[str, Any] = {"color": PALETTE[1], "markersize": 7}
     ax.plot([rate], [limit], "o", label="theory, end of the run and fitted rate", **style)
     ax.annotate(
         rf"$\alpha$ = {solution.problem.alpha:g}",
@@ -375,10 +380,11 @@ def _draw_limits(ax: Axes, runs: Sequence[Run]) -> None:
             label=f"simulation, $d$ = {ensembles[0].dimension}, ±2 s.e.",
         )
     ax.set_xscale("log")
-    ax.set_ylim(bottom=0)
+    top = max(e.test_error[-1] + 4 * e.standard_error("test_error")[-1] for e in ensembles)
+    ax.set_ylim(0, 1.6 * max(top, basis_pursuit))
     ax.set_xlabel(r"weight decay $\lambda$")
     ax.set_ylabel("limit of the test error")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
 
 
 # --- parts: saddles ----------------------------------------------------------------------------

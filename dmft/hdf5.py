@@ -33,7 +33,7 @@ import numpy as np
 from dmft import __version__
 from dmft.kernels import Averages
 from dmft.problem import Problem
-from dmft.simulate import Ensemble
+from dmft.simulation import Ensemble
 from dmft.solution import ONE_TIME, TWO_TIME, Solution
 from solvers.collocation import Grid
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmft.compare import SINGLE, Report, compare
-from dmft.simulate import Ensemble
+from dmft.comparison import SINGLE, Report, compare
+from dmft.simulation import Ensemble
 from dmft.solution import TWO_TIME, Solution
 
 if TYPE_CHECKING:

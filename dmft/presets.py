@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from dmft.problem import Problem
-from dmft.simulate import Ensemble, simulate
+from dmft.simulation import Ensemble, simulate
 from dmft.small_start import SaddleEnsemble, saddle_ensemble
 from dmft.solution import Solution
-from dmft.solve import solve
+from dmft.solver import solve
 from dmft.validation import require_integer
 
 TIMES = 90
@@ -260,13 +260,13 @@ PRESETS: dict[str, Preset] = {
         "Vanishing decay: a plateau at the interpolator, then the LASSO",
         tuple(Problem(DELTA, 1.0, lam, 0.01) for lam in (0.1, 0.03, 0.01, 0.003)),
         tuple(20 / lam for lam in (0.1, 0.03, 0.01, 0.003)),
-        Effort((100, 400), 8, 1e-2),
+        Effort((100, 400), 16, 1e-2),
         Effort((200, 1000), 16, 1e-3),
     ),
     "saddles": Preset(
         "Saddle to saddle: the limit alpha -> 0, approached like 1/log(1/alpha)",
         *_small((1e-2, 1e-4, 1e-8), 3.0),
-        Effort((300,), 32, 1e-2),
+        Effort((300,), 64, 1e-2),
         Effort((1000,), 32, 3e-3),
         log_time=False,
         saddles=True,

@@ -27,7 +27,7 @@ import numpy as np
 
 from dmft.networks import Deep, Diagonal, Linear
 from dmft.problem import Problem
-from dmft.steady_state import depth_two_scales, mirror_potential, steady_state
+from dmft.steady_states import depth_two_scales, mirror_potential, steady_state
 from dmft.validation import require_finite, require_in_range, require_integer
 
 _GRID_STEP = 0.02  # of log t, for the detection of the steepest descent

@@ -19,8 +19,8 @@ import numpy as np
 
 from dmft.problem import Problem
 from dmft.saddles import saddle_to_saddle
-from dmft.simulate import draw_data
-from dmft.steady_state import depth_two_scales
+from dmft.simulation import draw_data
+from dmft.steady_states import depth_two_scales
 from dmft.validation import require_integer, require_times
 
 

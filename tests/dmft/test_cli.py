@@ -16,9 +16,9 @@ from dmft.hdf5 import load, load_ensemble
 from dmft.networks import NETWORKS, Deep, Diagonal, Linear, Product
 from dmft.problem import Problem
 from dmft.signals import LAWS, Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian
-from dmft.simulate import simulate
-from dmft.solve import solve
-from dmft.steady_state import recovery_threshold, steady_state
+from dmft.simulation import simulate
+from dmft.solver import solve
+from dmft.steady_states import recovery_threshold, steady_state
 from dmft.terminal import SLOW_STAGE, Reporter, format_table
 
 PROBLEM = ["--delta", "0.5", "--alpha", "1", "--lam", "0.1", "--sigma2", "0.1"]
@@ -107,7 +107,7 @@ def test_a_solve_that_does_not_converge_exits_with_1_and_still_gives_its_values(
 ):
     changes = {"success": False, "status": 1, "message": "The error is too large."}
     unconverged = dataclasses.replace(solution, **changes)
-    monkeypatch.setitem(vars(sys.modules["dmft.solve"]), "solve", lambda *_, **__: unconverged)
+    monkeypatch.setitem(vars(sys.modules["dmft.solver"]), "solve", lambda *_, **__: unconverged)
     assert main(["solve", *QUICK]) == 1
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 4

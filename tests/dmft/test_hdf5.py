@@ -16,9 +16,9 @@ from dmft.hdf5 import load, load_ensemble, require_writable, save, save_ensemble
 from dmft.networks import Deep, Diagonal, Linear, Product
 from dmft.problem import Problem
 from dmft.signals import Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian
-from dmft.simulate import simulate
+from dmft.simulation import simulate
 from dmft.solution import ONE_TIME, TWO_TIME, evaluate
-from dmft.solve import solve
+from dmft.solver import solve
 from solvers.collocation import Grid
 
 # solve(Problem(0.5, 1.0, 0.1, 0.1), 4.0, [0, 1, 2, 3, 4], rtol=0.01, rng=7,

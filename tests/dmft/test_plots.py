@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dmft.compare import compare
+from dmft.comparison import compare
 from dmft.plots import plot_comparison, plot_correlation, plot_errors, save_figure
 from dmft.problem import Problem
-from dmft.simulate import simulate
-from dmft.solve import solve
+from dmft.simulation import simulate
+from dmft.solver import solve
 
 matplotlib = pytest.importorskip("matplotlib")
 

@@ -17,7 +17,7 @@ from dmft.rates import (
     timescales,
 )
 from dmft.signals import Bernoulli, BernoulliGaussian, Discrete
-from dmft.steady_state import mirror_potential, steady_state
+from dmft.steady_states import mirror_potential, steady_state
 from solvers.state_evolution import MirrorProx
 
 # --- approach to the limit ------------------------------------------------------------

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from dmft.problem import Problem
-from dmft.solve import solve
+from dmft.solver import solve
 from solvers.collocation import Grid
 
 T_MAX = 6.0

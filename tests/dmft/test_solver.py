@@ -8,7 +8,7 @@ from scipy.integrate import quad
 
 import dmft
 from dmft import effective_process, kernels
-from dmft.solve import solve
+from dmft.solver import solve
 from solvers.collocation import Grid
 from solvers.noise_rules import MonteCarloRule, SobolRule, SparseRule
 

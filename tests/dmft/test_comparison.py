@@ -5,11 +5,11 @@ import pytest
 from scipy import stats
 
 from dmft import self_consistency
-from dmft.compare import LEVEL, PAIRED, SINGLE, _mean, compare
+from dmft.comparison import LEVEL, PAIRED, SINGLE, _mean, compare
 from dmft.problem import Problem
 from dmft.signals import Discrete
-from dmft.simulate import Ensemble, simulate
-from dmft.solve import solve
+from dmft.simulation import Ensemble, simulate
+from dmft.solver import solve
 
 PROBLEM = Problem(delta=0.5, alpha=1.0, lam=0.1, sigma2=0.1)
 TIMES = np.linspace(0.0, 10.0, 11)

@@ -15,7 +15,7 @@ from dmft.networks import Deep, Diagonal, Product
 from dmft.parallel import unordered_map
 from dmft.problem import Problem
 from dmft.signals import Bernoulli, Gaussian
-from dmft.simulate import TWO_TIME_LIMIT, _Flow, draw_data, simulate
+from dmft.simulation import TWO_TIME_LIMIT, _Flow, draw_data, simulate
 from solvers.stiff_ode import integrate
 
 
@@ -408,7 +408,7 @@ def test_a_script_needs_no_guard(tmp_path):
     script.write_text(
         "import sys\n"
         "from dmft.problem import Problem\n"
-        "from dmft.simulate import simulate\n"
+        "from dmft.simulation import simulate\n"
         "print(simulate(Problem(0.5), [1.0], 10, seeds=3, workers=2).test_error[0])\n"
     )
     root = Path(__file__).parents[2]

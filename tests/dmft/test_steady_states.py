@@ -9,7 +9,7 @@ from scipy.stats import norm
 from dmft.networks import Deep, Diagonal, Linear, Product
 from dmft.problem import Problem
 from dmft.signals import Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian
-from dmft.steady_state import mirror_potential, recovery_threshold, steady_state
+from dmft.steady_states import mirror_potential, recovery_threshold, steady_state
 from solvers.potentials import Hyperbolic, Power, ProductOfLayers
 from solvers.state_evolution import MirrorProx, Mixture, SoftThreshold
 

@@ -53,10 +53,11 @@ FIRST_SPACING = 0.5
 LAST_SPACING = 0.025
 REST_TOLERANCE = 0.03  # of rtol: importance below which a mode combination is left out
 MAX_ROUNDS = 12
+SAFETY = 2.0  # estimated error over the differences, since the checks are not exact either
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
 ROUGH = 30.0  # change, in allowed errors, at which the modes' scales are known well enough
 LAST_TOLERANCE = 1e-16
-NOISE_SHARE = 0.65  # of the tolerance, for the noise average; panels.GRID_SHARE is for the grid
+NOISE_SHARE = 0.33  # of the tolerance, for the noise average; panels.GRID_SHARE is for the grid
 
 
 @dataclass
@@ -367,7 +368,7 @@ def _estimated_errors(
     errors: dict[str, np.ndarray] = {}
     for name in ONE_TIME:
         values = [[_profile(problem, side, everywhere, name) for side in pair] for pair in pairs]
-        difference = sum(np.abs(one - other) for one, other in values)
+        difference = SAFETY * sum(np.abs(one - other) for one, other in values)
         size = np.abs(values[0][0])
         scale = size + 1e-3 * size.max() + 1e-300
         largest = np.zeros(grid.panels)
@@ -379,7 +380,8 @@ def _estimated_errors(
             two_time_functions(problem, grid, Averages.unpack(x, grid.size), t) for grid, x in pair
         )
         for name in TWO_TIME:
-            errors[name] = errors.get(name, 0.0) + np.abs(first[name] - second[name])
+            difference = SAFETY * np.abs(first[name] - second[name])
+            errors[name] = errors.get(name, 0.0) + difference
     return errors
 
 
