@@ -192,7 +192,7 @@ class SomeModes:
         return z[kept], weights[kept] / weights[kept].sum()
 
 
-@pytest.mark.parametrize("rule", [SparseRule(0.5, np.inf), SomeModes((2,)), SomeModes((1, 3))])
+@pytest.mark.parametrize("rule", [SparseRule(0.5, np.inf), SomeModes((1,)), SomeModes((2,))])
 def test_modes_that_a_rule_leaves_out_still_count_for_the_target(rule):
     problem = Problem(0.7, sigma2=0.2, signal=Gaussian(1.2, -0.4), network=Linear())
     found = averages_of(problem, rule)
@@ -327,7 +327,9 @@ def test_averages_are_causal():
     )
     early = GRID.size - 4
     np.testing.assert_allclose(other.A[:early], one.A[:early], atol=2e-5)
-    np.testing.assert_allclose(other.C_w[: early + 1, : early + 1], one.C_w[: early + 1, : early + 1], atol=2e-5)
+    np.testing.assert_allclose(
+        other.C_w[: early + 1, : early + 1], one.C_w[: early + 1, : early + 1], atol=2e-5
+    )
     assert np.max(np.abs(other.C_w - one.C_w)) > 1e-4
 
 

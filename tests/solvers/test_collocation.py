@@ -33,7 +33,9 @@ def exact_solution(t):
 def test_two_and_three_stage_tables():
     r = np.sqrt(6.0)
     np.testing.assert_allclose(radau_nodes(2), [1 / 3, 1], atol=1e-15)
-    np.testing.assert_allclose(integration_block(2), [[5 / 12, -1 / 12], [3 / 4, 1 / 4]], atol=1e-15)
+    np.testing.assert_allclose(
+        integration_block(2), [[5 / 12, -1 / 12], [3 / 4, 1 / 4]], atol=1e-15
+    )
     np.testing.assert_allclose(radau_nodes(3), [(4 - r) / 10, (4 + r) / 10, 1], atol=1e-15)
     table = [
         [(88 - 7 * r) / 360, (296 - 169 * r) / 1800, (-2 + 3 * r) / 225],

@@ -138,7 +138,11 @@ def test_equal_residuals_do_not_break_the_mixing(shift):
 
 def test_entries_that_do_not_change_are_harmless():
     found = iterate(
-        lambda x: np.array([0.5 * x[0] + 1.0, 7.0, x[2]]), np.array([0.0, 7.0, 3.0]), largest, 1e-10, 60
+        lambda x: np.array([0.5 * x[0] + 1.0, 7.0, x[2]]),
+        np.array([0.0, 7.0, 3.0]),
+        largest,
+        1e-10,
+        60,
     )
     assert found.success
     np.testing.assert_allclose(found.x, [2.0, 7.0, 3.0], atol=1e-9)

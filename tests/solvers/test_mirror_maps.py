@@ -162,7 +162,7 @@ def test_table_follows_the_flow_of_all_layers(starts, H):
     (w,), (D,) = mapped(TABLE, [H], 0.7, table=table)
     kernel = 0.5 * sum(np.prod(np.delete(layers, j)) ** 2 for j in range(len(starts)))
     assert w == pytest.approx(0.7 * np.prod(layers), rel=1e-7, abs=1e-10)
-    assert D == pytest.approx(0.7 * kernel, rel=2e-5)
+    assert pytest.approx(0.7 * kernel, rel=2e-5) == D
 
 
 @pytest.mark.parametrize("starts", STARTS)
