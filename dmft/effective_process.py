@@ -91,10 +91,13 @@ class Drive:
 def mode_weights(grid: Grid) -> np.ndarray:
     """Return the weights of the inner product that defines principal modes, shape (N,).
 
-    It is int f g dt / (t + t_1), t_1 the first panel's end: about uniform in log t, so that
-    early times count, and independent of how the grid is refined.
+    It is int f g dt / (t + 1e-3 t_max), about uniform in log t, so that early times count, plus
+    f g at t_max, where modes of an integral alone fit worst. It does not depend on how the grid
+    is refined.
     """
-    return grid.weights / (grid.nodes + grid.t_max * 1e-3)
+    weights = grid.weights / (grid.nodes + 1e-3 * grid.t_max)
+    weights[-1] += 1.0
+    return weights
 
 
 def principal_modes(root: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -226,7 +229,8 @@ class EffectiveProcess:
         # a mode that the rule leaves at zero explains nothing of the target's variance
         target_modes = np.where(z.any(axis=0), drive.target_modes[:count], 0.0)
         target = drive.target + z @ target_modes
-        unresolved = stratum.component.std**2 - target_modes @ target_modes
+        carried = target_modes[np.any(z != 0, axis=0)]
+        unresolved = stratum.component.std**2 - carried @ carried
         theta = w - target[:, None]
         C_w = (theta.T * weights) @ theta + max(unresolved, 0.0)
         mean_w = weights @ w

@@ -2,7 +2,7 @@
 
 Each function takes a preset and its runs (`dmft.presets.compute`) and returns a matplotlib Figure;
 pyplot is not involved. Dashed lines are predictions that need no solve: limits of
-`dmft.steady_state`, rates and times of `dmft.rates`.
+`dmft.steady_states`, rates and times of `dmft.rates`.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def phases(preset: Preset, runs: Sequence[Run]) -> Figure:
         _limit_line(ax, problem)
         least = min(run.solution.test_error.min(), run.solution.train_error.min())
         ax.set_yscale("log")
-        ax.set_ylim(bottom=max(0.3 * least, 1e-5))
+        ax.set_ylim(bottom=max(0.6 * least, 1e-5))
         if problem.alpha < 1:
             ax.set_xlim(left=1.0)
             ax.axvline(search_to_descent_time(problem), color="0.3", linestyle=":")

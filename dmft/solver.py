@@ -53,11 +53,12 @@ FIRST_SPACING = 0.5
 LAST_SPACING = 0.025
 REST_TOLERANCE = 0.03  # of rtol: importance below which a mode combination is left out
 MAX_ROUNDS = 12
-SAFETY = 2.0  # estimated error over the differences, since the checks are not exact either
+ITERATION = 0.1  # allowed errors that unfinished sweeps may leave; they stop at 0.02 to 0.05
+SAFETY = 3.0  # estimated error over the differences, since the checks are not exact either
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
 ROUGH = 30.0  # change, in allowed errors, at which the modes' scales are known well enough
 LAST_TOLERANCE = 1e-16
-NOISE_SHARE = 0.33  # of the tolerance, for the noise average; panels.GRID_SHARE is for the grid
+NOISE_SHARE = 0.2  # of the tolerance, for the noise average; panels.GRID_SHARE is for the grid
 
 
 @dataclass
@@ -160,7 +161,7 @@ def _solve(
 
     t = system.grid.nodes_with_start if times is None else times
     pairs = [((system.grid, x), (system.grid, variant)) for variant in variants]
-    errors = _estimated_errors(problem, [*pairs, grid_pair], t)
+    errors = _estimated_errors(problem, [*pairs, grid_pair], t, ITERATION * rtol)
     final = x
     if run.converged:
         for check, variant in zip(rule.checks(), variants, strict=True):
@@ -353,9 +354,11 @@ def _refined(rule: SparseRule, moved: list[float]) -> SparseRule | None:
 
 
 def _estimated_errors(
-    problem: Problem, pairs: list[tuple[OnGrid, OnGrid]], t: np.ndarray
+    problem: Problem, pairs: list[tuple[OnGrid, OnGrid]], t: np.ndarray, floor: float
 ) -> dict[str, np.ndarray]:
     """Return the summed differences of the pairs for every value, on the times t.
+
+    To them `floor` times the value is added, which the iteration may leave.
 
     A difference of two solutions vanishes where they cross, the error does not. One-time
     estimates are therefore taken relative to the value, raised to their largest in the panel,
@@ -373,15 +376,16 @@ def _estimated_errors(
         scale = size + 1e-3 * size.max() + 1e-300
         largest = np.zeros(grid.panels)
         np.maximum.at(largest, panel, difference / scale)
-        envelope = scale * np.maximum.accumulate(largest)[panel]
+        envelope = scale * (floor + np.maximum.accumulate(largest)[panel])
         errors[name] = envelope[wanted]
     for pair in pairs:
         first, second = (
-            two_time_functions(problem, grid, Averages.unpack(x, grid.size), t) for grid, x in pair
+            two_time_functions(problem, side[0], Averages.unpack(side[1], side[0].size), t)
+            for side in pair
         )
         for name in TWO_TIME:
-            difference = SAFETY * np.abs(first[name] - second[name])
-            errors[name] = errors.get(name, 0.0) + difference
+            before = errors.get(name, floor * np.abs(first[name]))
+            errors[name] = before + SAFETY * np.abs(first[name] - second[name])
     return errors
 
 

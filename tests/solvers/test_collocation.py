@@ -260,7 +260,7 @@ def test_an_operator_moved_to_its_own_grid_is_unchanged():
      [[0.0, 1.0]]],
 )  # fmt: skip
 def test_bad_edges(edges):
-    with pytest.raises(ValueError, match="edges must be finite and increase strictly from 0"):
+    with pytest.raises(ValueError, match="edges must be finite and increase from 0"):
         Grid(np.array(edges))
 
 
