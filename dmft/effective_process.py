@@ -229,8 +229,7 @@ class EffectiveProcess:
         # a mode that the rule leaves at zero explains nothing of the target's variance
         target_modes = np.where(z.any(axis=0), drive.target_modes[:count], 0.0)
         target = drive.target + z @ target_modes
-        carried = target_modes[np.any(z != 0, axis=0)]
-        unresolved = stratum.component.std**2 - carried @ carried
+        unresolved = stratum.component.std**2 - target_modes @ target_modes
         theta = w - target[:, None]
         C_w = (theta.T * weights) @ theta + max(unresolved, 0.0)
         mean_w = weights @ w
