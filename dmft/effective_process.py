@@ -23,6 +23,7 @@ from solvers.discrete_gauss import gauss_rule
 from solvers.noise_rules import NoiseRule, fold
 
 INACTIVE = 1e-13  # D t_max below which a path does not respond
+NEGLIGIBLE = 1e-7  # scale of modes that are left out
 
 
 def compressed(components: tuple[Component, ...], atoms: int) -> tuple[Component, ...]:
@@ -166,8 +167,8 @@ def draw_paths(
 class EffectiveProcess:
     """Averages of the effective process by one noise rule on one grid.
 
-    The rule's nodes are drawn at the first call and kept, so that repeated calls evaluate one
-    fixed function of the kernels; the paths of the last call are the next call's guess.
+    The nodes of a fixed rule are drawn at the first call and kept, so that repeated calls evaluate
+    one fixed function of the kernels; the paths of the last call are the next call's guess.
 
     Parameters
     ----------
@@ -191,12 +192,19 @@ class EffectiveProcess:
         """Number of paths of one call; 0 before the first."""
         return sum(len(s.weights) for s in self._strata or [])
 
+    def paths_of(self, rule: NoiseRule) -> int:
+        """Return the number of paths of another rule at the modes of the last call."""
+        return sum(
+            len(_Stratum.of(self.problem, s.component, s.drive, rule).weights)
+            for s in self._strata or []
+        )
+
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""
         weights = mode_weights(self.grid)
         root = noise_root(kernels.C_G, weights)
         drives = [Drive.of(c, kernels, root, weights) for c in self.components]
-        if self._strata is None:
+        if self._strata is None or not self.rule.fixed:
             self._strata = [
                 _Stratum.of(self.problem, c, d, self.rule)
                 for c, d in zip(self.components, drives, strict=True)
@@ -211,9 +219,9 @@ class EffectiveProcess:
     def _stratum_averages(self, stratum: _Stratum, kernels: Kernels) -> np.ndarray:
         from solvers import volterra  # numba is imported only when a solve starts
 
-        z, weights, drive = stratum.nodes, stratum.weights, stratum.drive
-        count = min(z.shape[1], drive.modes.shape[1])
-        z = z[:, :count]
+        weights, drive = stratum.weights, stratum.drive
+        z = stratum.nodes[:, : drive.modes.shape[1]]
+        count = z.shape[1]
         U = drive.mean + z @ drive.modes[:, :count].T
         if stratum.H is None:
             stratum.H = np.zeros_like(U)
@@ -222,18 +230,32 @@ class EffectiveProcess:
         failed = iterations < 0
         self.failed_paths += int(failed.sum())
         stratum.H[failed] = 0.0
-        A = volterra.mean_response(K, self.grid.stages, D, weights, INACTIVE / self.grid.t_max)
+        sampled = np.zeros(drive.modes.shape[1], dtype=bool)
+        sampled[:count] = z.any(axis=0)
+        # what the rule leaves at zero acts to first order on the paths that carry it
+        small = ~sampled & (drive.scales > NEGLIGIBLE) & bool(stratum.rest_weights.any())
+        A, moved, square = volterra.mean_response(
+            K,
+            self.grid.stages,
+            D,
+            weights,
+            np.ascontiguousarray(drive.modes[:, small]),
+            stratum.rest_weights,
+            INACTIVE / self.grid.t_max,
+        )
         start, start_D = initial_state(self.problem)
         mean_D = np.concatenate([[start_D], weights @ D])
         w = np.concatenate([np.full((len(w), 1), start), w], axis=1)
-        # a mode that the rule leaves at zero explains nothing of the target's variance
-        target_modes = np.where(z.any(axis=0), drive.target_modes[:count], 0.0)
+        target_modes = np.where(sampled, drive.target_modes, 0.0)[:count]
         target = drive.target + z @ target_modes
-        unresolved = stratum.component.std**2 - target_modes @ target_modes
         theta = w - target[:, None]
-        C_w = (theta.T * weights) @ theta + max(unresolved, 0.0)
+        C_w = (theta.T * weights) @ theta
+        C_w[1:, 1:] += square
+        C_w += max(stratum.component.std**2 - target_modes @ target_modes, 0.0)
+        shared = np.concatenate([[0.0], moved @ drive.target_modes[small]])
+        C_w += shared[:, None] + shared
         mean_w = weights @ w
-        overlap = (weights * target) @ w
+        overlap = (weights * target) @ w - shared
         if stratum.folded:
             mean_w = np.zeros_like(mean_w)  # odd in z
         return Averages(C_w, A, mean_w, overlap, mean_D).pack()
@@ -247,13 +269,16 @@ class _Stratum:
     drive: Drive
     nodes: np.ndarray
     weights: np.ndarray
+    rest_weights: np.ndarray
     folded: bool
     H: np.ndarray | None = None
 
     @classmethod
     def of(cls, problem: Problem, component: Component, drive: Drive, rule: NoiseRule) -> _Stratum:
         nodes, weights = rule.nodes(drive.scales)
+        rest_weights = rule.rest_weights(nodes, weights)
         folded = rule.symmetric and component.mean == 0.0 and problem.mirror.odd
         if folded:
+            _, rest_weights = fold(nodes, rest_weights)
             nodes, weights = fold(nodes, weights)
-        return cls(component, drive, nodes, weights, folded)
+        return cls(component, drive, nodes, weights, rest_weights, folded)

@@ -14,8 +14,8 @@ STAGES = 6
 STAGES_SHARP = 8  # for rtol < 1e-6
 RATIO = 2.8  # of neighbouring panel lengths; measured to waste least over many decades
 MAX_PANELS = 60
-GRID_SHARE = 0.08  # of the tolerance, for the discretisation
-COEFFICIENT = 30.0  # last Legendre coefficient over rtol at which a panel is split
+GRID_SHARE = 1.5  # of the tolerance, for the difference of the grids of lower and higher order
+COEFFICIENT = 100.0  # last Legendre coefficient over rtol at which a panel is split
 
 
 def initial_grid(problem: Problem, t_max: float, rtol: float) -> Grid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -40,6 +41,28 @@ class Paths:
     v: np.ndarray | None
     w: np.ndarray
     w_star: np.ndarray
+
+
+class Lazy(dict[str, np.ndarray]):
+    """Arrays by name, some of which a function gives all at once when one is first wanted.
+
+    Two-time functions take longer to evaluate than many a solve.
+    """
+
+    def __init__(
+        self, known: dict[str, np.ndarray], rest: Callable[[], dict[str, np.ndarray]]
+    ) -> None:
+        """Hold what is known and how to get the rest."""
+        super().__init__(known)
+        self._rest = rest
+
+    def __missing__(self, name: str) -> np.ndarray:
+        """Evaluate the rest."""
+        for key, value in self._rest().items():
+            self.setdefault(key, value)
+        if name not in self:
+            raise KeyError(name)
+        return self[name]
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,11 +45,21 @@ class NoiseRule(Protocol):
         """Whether z and -z always carry the same weight."""
 
     @property
+    def fixed(self) -> bool:
+        """Whether nodes placed once serve modes that change."""
+
+    @property
     def atoms(self) -> int:
         """Most atoms of a discrete law that goes with the modes to be taken one by one."""
 
     def nodes(self, scales: np.ndarray) -> Rule:
         """Return nodes (M, r) and weights (M,) for modes of these scales, shape (r_max,)."""
+
+    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the weights of the paths around which the other modes act to first order.
+
+        Shape (M,), zero for a rule that leaves the other modes out.
+        """
 
     def checks(self) -> tuple[Check, ...]:
         """Return the rules whose results tell this rule's error."""
@@ -61,10 +71,10 @@ class SparseRule:
 
     A multi-index i over the other modes (level l: 2 l + 1 Gauss-Hermite nodes) is kept while
 
-        prod_k scales[k]^(2 i_k) * CROSS^(|i| - 1) >= tolerance,
+        prod_k scales[k]^(2 i_k) >= tolerance,
 
     the size that its contribution has for an integrand whose scale of variation is that of the
-    leading mode. CROSS is what terms of second order were measured to weigh less.
+    leading mode.
 
     Parameters
     ----------
@@ -92,7 +102,7 @@ class SparseRule:
     max_points: int = 2000
     atoms: int = 16
     symmetric: ClassVar[bool] = True
-    CROSS: ClassVar[float] = 0.01
+    fixed: ClassVar[bool] = True
     CHECK_FACTOR: ClassVar[float] = 0.1
 
     def nodes(self, scales: np.ndarray) -> Rule:
@@ -103,6 +113,13 @@ class SparseRule:
             [np.repeat(leading, len(rest))[:, None], np.tile(rest, (leading.size, 1))], axis=1
         )
         return z, np.outer(leading_weights, rest_weights).ravel()
+
+    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the leading rule's weights on the paths that it runs through alone."""
+        centre = ~nodes[:, 1:].any(axis=1)
+        carried = np.zeros(len(nodes))
+        carried[centre] = equidistant(self.spacing, self.offset, self.reach)[1]
+        return carried
 
     def checks(self) -> tuple[Check, ...]:
         """Return the rule shifted by half a spacing, and one with a larger sparse grid.
@@ -124,7 +141,7 @@ class SparseRule:
         while True:
             kept = np.flatnonzero(squares >= tolerance)
             used = squares[: kept[-1] + 1 if kept.size else 0]
-            candidates = _important_indices(tuple(self.CROSS * used), self.CROSS * tolerance)
+            candidates = _important_indices(tuple(used), tolerance)
             indices = [
                 index + (0,) * (used.size - len(index))
                 for index in islice(candidates, self.max_points + 1)
@@ -234,6 +251,7 @@ class SobolRule:
     seed: int = 0
     atoms: int = 64
     symmetric: ClassVar[bool] = False
+    fixed: ClassVar[bool] = True
 
     def nodes(self, scales: np.ndarray) -> Rule:
         """Return nodes (paths, r) and equal weights, r = min(modes, len(scales))."""
@@ -243,6 +261,10 @@ class SobolRule:
         modes = min(self.modes, len(scales))
         net = qmc.Sobol(modes, scramble=True, rng=self.seed).random(self.paths)
         return ndtri(net), np.full(self.paths, 1.0 / self.paths)
+
+    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return zeros: the modes beyond the rule's are left out."""
+        return np.zeros(len(nodes))
 
     def checks(self) -> tuple[Check, ...]:
         """Return two more scrambles; the mean of all three is the improved result."""
@@ -258,12 +280,17 @@ class MonteCarloRule:
     seed: int = 0
     atoms: int = 64
     symmetric: ClassVar[bool] = False
+    fixed: ClassVar[bool] = True
 
     def nodes(self, scales: np.ndarray) -> Rule:
         """Return nodes (paths, r) and equal weights, r = min(modes, len(scales))."""
         modes = min(self.modes, len(scales))
         z = np.random.default_rng(self.seed).standard_normal((self.paths, modes))
         return z, np.full(self.paths, 1.0 / self.paths)
+
+    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return zeros: the modes beyond the rule's are left out."""
+        return np.zeros(len(nodes))
 
     def checks(self) -> tuple[Check, ...]:
         """Return two more samples; the mean of all three is the improved result."""
@@ -274,17 +301,23 @@ class MonteCarloRule:
 class QuadraticRule:
     """The nodes +-sqrt(r) e_k, exact for polynomials up to degree three in all r modes.
 
-    It is the rule for maps that are linear in the modes, whose correlations it gives exactly.
+    Every mode counts, so that the nodes follow their number. It is the rule for maps that are
+    linear in the modes, whose correlations it gives exactly.
     """
 
     atoms: int = 1_000_000
     symmetric: ClassVar[bool] = True
+    fixed: ClassVar[bool] = False
 
     def nodes(self, scales: np.ndarray) -> Rule:
         """Return the 2 r nodes and equal weights."""
         count = len(scales)
         axes = np.sqrt(count) * np.eye(count)
         return np.concatenate([axes, -axes]), np.full(2 * count, 0.5 / count)
+
+    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return zeros: no mode is left out."""
+        return np.zeros(len(nodes))
 
     def checks(self) -> tuple[Check, ...]:
         """Return nothing: there is no error to estimate."""

@@ -8,9 +8,13 @@ panel by panel with a damped Newton iteration in each panel, and its linear resp
 
     X_m = D (I + K D)^(-1),    D = diag(-phi'(H)),
 
-accumulated as the weighted sum over the paths. The history sums and the response, the cubic
-part of the work, run over contiguous columns so that they vectorise; systems of p equations
-are eliminated by hand, a LAPACK call costs more than they do.
+accumulated as the weighted sum over the paths. Small Gaussian noise of covariance R R^T on top
+of the drive moves phi(H) by -X_m R z to first order; the mean of that and of its square is
+accumulated over the paths that ask for it.
+
+Eight paths go through every loop side by side, one in each lane of the vector registers, with
+the paths innermost in all arrays. Systems of p equations are eliminated by hand, a LAPACK call
+costs more than they do.
 """
 
 from __future__ import annotations
@@ -18,119 +22,184 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from solvers.mirror_kernels import inverse, mirror
-from solvers.mirror_maps import LINEAR
+from solvers.mirror_kernels import exponential, inverse, mirror
+from solvers.mirror_maps import HYPERBOLIC, LINEAR
 
+LANES = 8
 NEWTON_TOLERANCE = 1e-8  # of a quadratically convergent step: the error left is its square
 MAX_NEWTON = 100
 OVERSHOOT = 4.0
+CHUNKS = 8  # of the sum over paths; fixed, so that it does not depend on the number of threads
 
 
-@njit(cache=True, error_model="numpy")
-def _solve_small(matrix, rhs, p):
-    """Solve matrix x = rhs in place (x in rhs) by elimination without pivoting.
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _eliminate(matrix, rhs, p):
+    """Solve matrix x = rhs in every lane (x in rhs) by elimination without pivoting.
 
-    The matrices are I + A D with A a Radau IIA block and D >= 0. The leading minors of A are
-    positive, hence so are the pivots.
+    matrix has the shape (p, p, LANES). The matrices are I + A D with A a Radau IIA block and
+    D >= 0. The leading minors of A are positive, hence so are the pivots.
     """
     for k in range(p):
-        scale = 1.0 / matrix[k, k]
+        for lane in range(LANES):
+            matrix[k, k, lane] = 1.0 / matrix[k, k, lane]
         for i in range(k + 1, p):
-            factor = matrix[i, k] * scale
+            for lane in range(LANES):
+                matrix[i, k, lane] *= matrix[k, k, lane]
             for j in range(k + 1, p):
-                matrix[i, j] -= factor * matrix[k, j]
-            rhs[i] -= factor * rhs[k]
-        matrix[k, k] = scale
+                for lane in range(LANES):
+                    matrix[i, j, lane] -= matrix[i, k, lane] * matrix[k, j, lane]
+            for lane in range(LANES):
+                rhs[i, lane] -= matrix[i, k, lane] * rhs[k, lane]
     for i in range(p - 1, -1, -1):
-        total = rhs[i]
         for j in range(i + 1, p):
-            total -= matrix[i, j] * rhs[j]
-        rhs[i] = total * matrix[i, i]
+            for lane in range(LANES):
+                rhs[i, lane] -= matrix[i, j, lane] * rhs[j, lane]
+        for lane in range(LANES):
+            rhs[i, lane] *= matrix[i, i, lane]
 
 
-@njit(cache=True, error_model="numpy")
-def _invert_small(matrix, p):
-    """Invert in place by Gauss-Jordan elimination without pivoting; see `_solve_small`."""
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _invert(matrix, factor, p):
+    """Invert (p, p, LANES) in place by Gauss-Jordan elimination; see `_eliminate`."""
     for k in range(p):
-        scale = 1.0 / matrix[k, k]
-        matrix[k, k] = 1.0
+        for lane in range(LANES):
+            factor[lane] = 1.0 / matrix[k, k, lane]
+            matrix[k, k, lane] = 1.0
         for j in range(p):
-            matrix[k, j] *= scale
+            for lane in range(LANES):
+                matrix[k, j, lane] *= factor[lane]
         for i in range(p):
             if i != k:
-                factor = matrix[i, k]
-                matrix[i, k] = 0.0
+                for lane in range(LANES):
+                    factor[lane] = matrix[i, k, lane]
+                    matrix[i, k, lane] = 0.0
                 for j in range(p):
-                    matrix[i, j] -= factor * matrix[k, j]
+                    for lane in range(LANES):
+                        matrix[i, j, lane] -= factor[lane] * matrix[k, j, lane]
 
 
 @njit(cache=True, error_model="numpy")
-def _bounded_mirror(code, parameters, table, bound, H, i):
-    """Return (w, D) at H[i], after moving H[i] to where |w| <= bound if it is beyond."""
-    w, D = mirror(code, H[i], parameters[i], table)
-    if not abs(w) <= bound:
-        H[i] = inverse(code, -bound if H[i] > 0 else bound, parameters[i], table)
-        w, D = mirror(code, H[i], parameters[i], table)
-    return w, D
+def _evaluate_map(code, p, table, bound, H, w, D):
+    """Set w, D (LANES,) to the map at H, after moving H to where |w| <= bound if beyond."""
+    if code == HYPERBOLIC:
+        for lane in range(LANES):
+            up = 0.5 * exponential(p[0] - H[lane])
+            down = 0.5 * exponential(p[1] + H[lane])
+            w[lane] = up - down
+            D[lane] = up + down
+    elif code == LINEAR:
+        for lane in range(LANES):
+            w[lane] = -p[0] * H[lane]
+            D[lane] = p[0]
+    else:
+        for lane in range(LANES):
+            w[lane], D[lane] = mirror(code, H[lane], p, table)
+    inside = True
+    for lane in range(LANES):
+        inside &= abs(w[lane]) <= bound[lane]  # False for nan
+    if not inside:
+        for lane in range(LANES):
+            if not abs(w[lane]) <= bound[lane]:
+                H[lane] = inverse(code, -bound[lane] if H[lane] > 0 else bound[lane], p, table)
+                w[lane], D[lane] = mirror(code, H[lane], p, table)
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _newton_system(K, first, p, known, H, w, D, matrix, step):
+    """Set matrix = I + K_qq D and step = known + K_qq w - H on the panel at node `first`."""
+    for i in range(p):
+        for lane in range(LANES):
+            step[i, lane] = known[i, lane] - H[first + i, lane]
+        for j in range(p):
+            k = K[first + i, first + j]
+            for lane in range(LANES):
+                step[i, lane] += k * w[first + j, lane]
+                matrix[i, j, lane] = k * D[first + j, lane]
+        for lane in range(LANES):
+            matrix[i, i, lane] += 1.0
 
 
 @njit(cache=True, error_model="numpy")
-def _solve_panel(code, parameters, table, K, first, p, known, H, w, D, matrix, step):
+def _solve_panel(code, parameters, table, K, first, p, known, H, w, D, work, used):
     """Solve H = known + K phi(H) on the panel that starts at node `first`; H holds the guess.
 
     The exponential of the map makes a plain Newton step from its flat part overshoot by far.
     The solution obeys |K_ii w_i| <~ |known|, so H is kept where |w| stays below a multiple of
-    that bound. Returns the number of iterations, or -1 where the step did not fall below the
-    tolerance.
+    that bound. Adds the number of iterations to `used`, or sets it to -1, in the lanes where the
+    step did not fall below the tolerance.
     """
-    size = 1.0
-    for i in range(p):
-        size = max(size, abs(known[i]))
-    previous = np.inf
-    damping = 1.0
+    matrix, step, size, bound, previous, damping, done = work
+    for lane in range(LANES):
+        size[lane] = 1.0
+        previous[lane] = np.inf
+        damping[lane] = 1.0
+        done[lane] = False
+        for i in range(p):
+            size[lane] = max(size[lane], abs(known[i, lane]))
     for iteration in range(MAX_NEWTON):
         for i in range(first, first + p):
-            bound = OVERSHOOT * size / abs(K[i, i])
-            w[i], D[i] = _bounded_mirror(code, parameters, table, bound, H, i)
-        scale = 1.0
+            for lane in range(LANES):
+                bound[lane] = OVERSHOOT * size[lane] / abs(K[i, i])
+            _evaluate_map(code, parameters[i], table, bound, H[i], w[i], D[i])
+        _newton_system(K, first, p, known, H, w, D, matrix, step)
+        _eliminate(matrix, step, p)
+        finished = True
+        for lane in range(LANES):
+            largest = 0.0
+            scale = 1.0
+            finite = True
+            for i in range(p):
+                finite &= abs(step[i, lane]) < np.inf  # compiled max() drops a nan
+                largest = max(largest, abs(step[i, lane]))
+                scale = max(scale, abs(H[first + i, lane]))
+            if not finite:
+                used[lane] = -1
+                done[lane] = True
+                for i in range(p):
+                    step[i, lane] = 0.0
+                    H[first + i, lane] = 0.0
+                continue
+            # Far up the exponential every step is about 1, which is no circling. A damped step
+            # shrinks by its damping at best.
+            if iteration > 40 and largest > (1.0 - 0.3 * damping[lane]) * previous[lane]:
+                damping[lane] = max(0.5 * damping[lane], 1.0 / 64.0)
+            elif damping[lane] < 1.0:
+                damping[lane] = min(1.0, 1.5 * damping[lane])
+            previous[lane] = largest
+            if not done[lane]:
+                if used[lane] >= 0:
+                    used[lane] += 1
+                done[lane] = largest <= NEWTON_TOLERANCE + 1e-13 * scale
+            finished &= done[lane]
         for i in range(p):
-            value = known[i] - H[first + i]
-            for j in range(p):
-                k = K[first + i, first + j]
-                value += k * w[first + j]
-                matrix[i, j] = k * D[first + j]
-            matrix[i, i] += 1.0
-            step[i] = value
-            scale = max(scale, abs(H[first + i]))
-        _solve_small(matrix, step, p)
-        largest = 0.0
-        for i in range(p):
-            if not abs(step[i]) < np.inf:  # compiled max() drops a nan
-                return -1
-            largest = max(largest, abs(step[i]))
-        # Far up the exponential every step is about 1, which is no circling. A damped step shrinks
-        # by its damping at best.
-        if iteration > 40 and largest > (1.0 - 0.3 * damping) * previous:
-            damping = max(0.5 * damping, 1.0 / 64.0)
-        elif damping < 1.0:
-            damping = min(1.0, 1.5 * damping)
-        previous = largest
-        for i in range(p):
-            H[first + i] += damping * step[i]
-        if largest <= NEWTON_TOLERANCE + 1e-13 * scale:
+            for lane in range(LANES):
+                H[first + i, lane] += damping[lane] * step[i, lane]
+        if finished:
             for i in range(p):  # to first order; the error is of the size of the step squared
-                w[first + i] -= D[first + i] * step[i]
-            return iteration + 1
-    return -1
+                for lane in range(LANES):
+                    w[first + i, lane] -= D[first + i, lane] * step[i, lane]
+            return
+    for lane in range(LANES):
+        if not done[lane]:
+            used[lane] = -1
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _history(K, row, stop, w):
-    """Return sum_{j < stop} K[row, j] w[j]; reordering the sum lets it vectorise."""
-    total = 0.0
-    for j in range(stop):
-        total += K[row, j] * w[j]
-    return total
+def _history(K, first, p, w, known):
+    """Add sum_{j < first} K[first + i, j] w[j] to known[i] for the p rows of a panel."""
+    for i in range(p):
+        row = K[first + i]
+        for j in range(0, first - 3, 4):
+            for lane in range(LANES):
+                known[i, lane] += (
+                    row[j] * w[j, lane]
+                    + row[j + 1] * w[j + 1, lane]
+                    + row[j + 2] * w[j + 2, lane]
+                    + row[j + 3] * w[j + 3, lane]
+                )
+        for j in range(first - first % 4, first):
+            for lane in range(LANES):
+                known[i, lane] += row[j] * w[j, lane]
 
 
 @njit(cache=True, error_model="numpy", parallel=True, nogil=True)
@@ -165,77 +234,135 @@ def solve_paths(code, parameters, table, K, p, U, H):
     w = np.empty((M, N))
     D = np.empty((M, N))
     iterations = np.zeros(M, dtype=np.int64)
-    chunk = 16
-    for block in prange((M + chunk - 1) // chunk):
-        matrix = np.empty((p, p))
-        step = np.empty(p)
-        known = np.empty(p)
-        for m in range(block * chunk, min(M, (block + 1) * chunk)):
-            for first in range(0, N, p):
+    for block in prange((M + LANES - 1) // LANES):
+        begin = block * LANES
+        paths = min(LANES, M - begin)
+        lanes_H = np.empty((N, LANES))
+        lanes_w = np.empty((N, LANES))
+        lanes_D = np.empty((N, LANES))
+        known = np.empty((p, LANES))
+        used = np.zeros(LANES, dtype=np.int64)
+        work = (
+            np.empty((p, p, LANES)),
+            np.empty((p, LANES)),
+            np.empty(LANES),
+            np.empty(LANES),
+            np.empty(LANES),
+            np.empty(LANES),
+            np.empty(LANES, dtype=np.bool_),
+        )
+        for lane in range(LANES):
+            m = begin + min(lane, paths - 1)  # idle lanes repeat the last path
+            for i in range(N):
+                lanes_H[i, lane] = H[m, i]
+        for first in range(0, N, p):
+            for lane in range(LANES):
+                m = begin + min(lane, paths - 1)
                 for i in range(p):
-                    known[i] = U[m, first + i] + _history(K, first + i, first, w[m])
-                used = _solve_panel(
-                    code, parameters, table, K, first, p, known, H[m], w[m], D[m], matrix, step
-                )
-                if used < 0:
-                    iterations[m] = -1
-                elif iterations[m] >= 0:
-                    iterations[m] += used
+                    known[i, lane] = U[m, first + i]
+            _history(K, first, p, lanes_w, known)
+            _solve_panel(
+                code, parameters, table, K, first, p, known, lanes_H, lanes_w, lanes_D, work, used
+            )
+        for lane in range(paths):
+            m = begin + lane
+            iterations[m] = used[lane]
+            for i in range(N):
+                H[m, i] = lanes_H[i, lane]
+                w[m, i] = lanes_w[i, lane]
+                D[m, i] = lanes_D[i, lane]
     return w, D, iterations
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _multiply_history(K, row, X, p, stop, out):
-    """out[c] = -sum_{j < stop} K[row, j] X[j, c] for c < stop; X is block-lower-triangular."""
-    for c in range(stop):
-        out[c] = 0.0
-    for j in range(0, stop - stop % 4, 4):  # four rows at a time: one pass over `out` for four
-        k0, k1, k2, k3 = K[row, j], K[row, j + 1], K[row, j + 2], K[row, j + 3]
-        for c in range(min(stop, j + 3 + p)):
-            out[c] -= k0 * X[j, c] + k1 * X[j + 1, c] + k2 * X[j + 2, c] + k3 * X[j + 3, c]
-    for j in range(stop - stop % 4, stop):
-        k0 = K[row, j]
-        for c in range(stop):
-            out[c] -= k0 * X[j, c]
+def _response_history(K, first, p, X, rows):
+    """rows[i] = -sum_{j < first} K[first + i, j] X[j] for the p rows of a panel.
+
+    X (N, N LANES) is block-lower-triangular: row j ends with the panel of j.
+    """
+    width = first * LANES
+    for i in range(p):
+        row = K[first + i]
+        out = rows[i]
+        for c in range(width):
+            out[c] = 0.0
+        for j in range(0, first - 3, 4):  # four rows at a time: one pass over `out` for four
+            k0, k1, k2, k3 = row[j], row[j + 1], row[j + 2], row[j + 3]
+            x0, x1, x2, x3 = X[j], X[j + 1], X[j + 2], X[j + 3]
+            for c in range(min(first, ((j + 3) // p + 1) * p) * LANES):
+                out[c] -= k0 * x0[c] + k1 * x1[c] + k2 * x2[c] + k3 * x3[c]
+        for j in range(first - first % 4, first):
+            k0, x0 = row[j], X[j]
+            for c in range(width):
+                out[c] -= k0 * x0[c]
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _response(K, p, D, N, X, block, rows):
-    """X = D (I + K D)^(-1) for the leading N nodes, panel by panel.
+def _response(K, p, D, N, X, block, rows, factor):
+    """X = D (I + K D)^(-1) for the leading N nodes, panel by panel; X is (N, N LANES).
 
     X_q = B_q (1 - sum_{r < q} K_qr X_r) with B_q = D (I + K_qq D)^(-1).
     """
     for first in range(0, N, p):
         for i in range(p):
             for j in range(p):
-                block[i, j] = K[first + i, first + j] * D[first + j]
-            block[i, i] += 1.0
-        _invert_small(block, p)
+                k = K[first + i, first + j]
+                for lane in range(LANES):
+                    block[i, j, lane] = k * D[first + j, lane]
+            for lane in range(LANES):
+                block[i, i, lane] += 1.0
+        _invert(block, factor, p)
         for i in range(p):
             for j in range(p):
-                block[i, j] *= D[first + i]
+                for lane in range(LANES):
+                    block[i, j, lane] *= D[first + i, lane]
+        _response_history(K, first, p, X, rows)
         for i in range(p):
-            _multiply_history(K, first + i, X, p, first, rows[i])
-        for i in range(p):
-            for c in range(first):
-                X[first + i, c] = 0.0
+            x = X[first + i]
+            for c in range(0, first * LANES, LANES):
+                for lane in range(LANES):
+                    x[c + lane] = block[i, 0, lane] * rows[0, c + lane]
+                for j in range(1, p):
+                    for lane in range(LANES):
+                        x[c + lane] += block[i, j, lane] * rows[j, c + lane]
             for j in range(p):
-                factor = block[i, j]
-                for c in range(first):
-                    X[first + i, c] += factor * rows[j, c]
-            for c in range(p):
-                X[first + i, first + c] = block[i, c]
-            for c in range(first + p, min(N, first + p + 3)):
-                X[first + i, c] = 0.0  # read, and to be ignored, by the passes of four rows
+                for lane in range(LANES):
+                    x[(first + j) * LANES + lane] = block[i, j, lane]
+            for c in range((first + p) * LANES, min(N, first + p + 3) * LANES):
+                x[c] = 0.0  # read, and to be ignored, by the passes of four rows
+
+
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _moved(X, p, N, root, Y):
+    """Y[i, k LANES + lane] = sum_j X[i, j LANES + lane] root[j, k] for the leading N nodes."""
+    for i in range(N):
+        x, y = X[i], Y[i]
+        y[:] = 0.0
+        for j in range((i // p + 1) * p):
+            for k in range(root.shape[1]):
+                factor = root[j, k]
+                for lane in range(LANES):
+                    y[k * LANES + lane] += factor * x[j * LANES + lane]
+
+
+@njit(cache=True, error_model="numpy")
+def _active_nodes(D, p, cutoff, active):
+    """List the nodes of the panels where D exceeds the cutoff in a lane; return their number."""
+    count = 0
+    for first in range(0, D.shape[0], p):
+        if D[first : first + p].max() > cutoff:
+            for i in range(first, first + p):
+                active[count] = i
+                count += 1
+    return count
 
 
 @njit(cache=True, error_model="numpy", parallel=True, nogil=True)
-def mean_response(K, p, D, weights, cutoff):
-    """Return the mean response sum_m weights[m] D_m (I + K D_m)^(-1) of a family of paths.
+def mean_response(K, p, D, weights, root, root_weights, cutoff):
+    """Return averages over a family of paths of their responses X_m = D_m (I + K D_m)^(-1).
 
-    Rows and columns of panels where D stays below the cutoff are left out path by path: they
-    vanish in proportion to D. The sum runs over a fixed number of chunks, so that it does not
-    depend on the number of threads.
+    Rows and columns of panels where D stays below the cutoff are left out, eight paths at a
+    time: they vanish in proportion to D.
 
     Parameters
     ----------
@@ -246,51 +373,81 @@ def mean_response(K, p, D, weights, cutoff):
     D : ndarray, shape (M, N)
         Local response along each path.
     weights : ndarray, shape (M,)
-        Weight of each path.
+        Weight of each path in the mean response.
+    root : ndarray, shape (N, r)
+        Square root of the covariance of a small noise on the drive.
+    root_weights : ndarray, shape (M,)
+        Weight of each path in the averages over that noise.
     cutoff : float
         D that counts as zero.
 
     Returns
     -------
-    ndarray, shape (N, N)
-        Block-lower-triangular.
+    mean : ndarray, shape (N, N)
+        sum_m weights[m] X_m, block-lower-triangular.
+    moved : ndarray, shape (N, r)
+        sum_m root_weights[m] X_m root.
+    square : ndarray, shape (N, N)
+        sum_m root_weights[m] X_m root root^T X_m^T.
     """
     M, N = D.shape
-    chunks = 8
-    partial = np.zeros((chunks, N, N))
-    for chunk in prange(chunks):
-        X = np.zeros((N, N))
+    r = root.shape[1]
+    blocks = (M + LANES - 1) // LANES
+    means = np.zeros((CHUNKS, N, N))
+    moves = np.zeros((CHUNKS, N, r))
+    squares = np.zeros((CHUNKS, N, N))
+    for chunk in prange(CHUNKS):
+        X = np.zeros((N, N * LANES))
+        Y = np.empty((N, r * LANES))
+        weighted_Y = np.empty((N, r * LANES))
+        lanes_D = np.empty((N, LANES))
+        packed_D = np.empty((N, LANES))
         packed_K = np.empty((N, N))
-        packed_D = np.empty(N)
+        packed_root = np.empty((N, r))
         active = np.empty(N, dtype=np.int64)
-        block = np.empty((p, p))
-        rows = np.empty((p, N))
-        for m in range(chunk, M, chunks):
-            count = 0
-            for first in range(0, N, p):
-                largest = 0.0
-                for i in range(first, first + p):
-                    largest = max(largest, D[m, i])
-                if largest > cutoff:
-                    for i in range(first, first + p):
-                        active[count] = i
-                        packed_D[count] = D[m, i]
-                        count += 1
-            weight = weights[m]
-            if count == N:
-                _response(K, p, D[m], N, X, block, rows)
-            else:
-                for i in range(count):
-                    for j in range((i // p + 1) * p):
-                        packed_K[i, j] = K[active[i], active[j]]
-                _response(packed_K, p, packed_D, count, X, block, rows)
+        block = np.empty((p, p, LANES))
+        rows = np.empty((p, N * LANES))
+        weight = np.empty(LANES)
+        for index in range(chunk, blocks, CHUNKS):
+            begin = index * LANES
+            carries = False
+            for lane in range(LANES):
+                m = min(begin + lane, M - 1)
+                weight[lane] = weights[m] if begin + lane < M else 0.0
+                carries |= begin + lane < M and root_weights[m] != 0.0
+                for i in range(N):
+                    lanes_D[i, lane] = D[m, i]
+            count = _active_nodes(lanes_D, p, cutoff, active)
             for i in range(count):
-                for c in range((i // p + 1) * p):
-                    partial[chunk, active[i], active[c]] += weight * X[i, c]
-    total = np.zeros((N, N))
-    for chunk in range(chunks):
-        total += partial[chunk]
-    return total
+                packed_D[i] = lanes_D[active[i]]
+                packed_root[i] = root[active[i]]
+                for j in range((i // p + 1) * p):
+                    packed_K[i, j] = K[active[i], active[j]]
+            _response(packed_K, p, packed_D, count, X, block, rows, lanes_D[0])
+            for i in range(count):
+                for j in range((i // p + 1) * p):
+                    total = 0.0
+                    for lane in range(LANES):
+                        total += weight[lane] * X[i, j * LANES + lane]
+                    means[chunk, active[i], active[j]] += total
+            if not carries or r == 0:
+                continue
+            _moved(X, p, count, packed_root, Y)
+            for lane in range(LANES):
+                weight[lane] = root_weights[begin + lane] if begin + lane < M else 0.0
+            for i in range(count):
+                for k in range(r):
+                    total = 0.0
+                    for lane in range(LANES):
+                        c = k * LANES + lane
+                        weighted_Y[i, c] = weight[lane] * Y[i, c]
+                        total += weighted_Y[i, c]
+                    moves[chunk, active[i], k] += total
+            product = np.dot(weighted_Y[:count], Y[:count].T)
+            for i in range(count):
+                for j in range(count):
+                    squares[chunk, active[i], active[j]] += product[i, j]
+    return means.sum(axis=0), moves.sum(axis=0), squares.sum(axis=0)
 
 
 def compile_kernels() -> None:
@@ -298,4 +455,4 @@ def compile_kernels() -> None:
     one = np.ones((1, 2))
     K = 0.1 * np.eye(2)
     _, D, _ = solve_paths(LINEAR, one.reshape(2, 1), np.empty((0, 3)), K, 2, one, 0.0 * one)
-    mean_response(K, 2, D, np.ones(1), 0.0)
+    mean_response(K, 2, D, np.ones(1), one.reshape(2, 1), np.ones(1), 0.0)

@@ -10,6 +10,7 @@ from scipy.special import ndtr
 
 from solvers.noise_rules import (
     MonteCarloRule,
+    QuadraticRule,
     SobolRule,
     SparseRule,
     equidistant,
@@ -188,12 +189,12 @@ def test_kept_modes_follow_the_scales_and_the_tolerance():
     rules = [SparseRule(0.5, tolerance).nodes(SCALES) for tolerance in (2e-2, 5e-5)]
     sixth = [weights @ z[:, 1] ** 6 for z, weights in rules]
     assert sixth[0] == pytest.approx(9.0)  # three nodes at 0 and +-sqrt 3
-    assert sixth[1] == pytest.approx(15.0)  # scale^4 CROSS = 8.1e-5 passes: level 2 is exact
+    assert sixth[1] == pytest.approx(15.0)  # scale^4 = 8.1e-3 passes: level 2 is exact
 
 
 def test_cross_terms_need_a_smaller_tolerance():
-    # scale_1^2 scale_2^2 CROSS = 9e-6
-    for tolerance, expected in ((1e-5, 0.0), (8e-6, 1.0)):
+    # scale_1^2 scale_2^2 = 9e-4
+    for tolerance, expected in ((1e-3, 0.0), (8e-4, 1.0)):
         z, weights = SparseRule(0.5, tolerance).nodes(SCALES)
         assert weights @ (z[:, 1] ** 2 * z[:, 2] ** 2) == pytest.approx(expected, abs=1e-9)
 
@@ -204,6 +205,22 @@ def test_number_of_points_is_bounded(rule):
     z, weights = rule.nodes(np.full(20, 0.6))
     assert len(z) <= leading * rule.max_points
     assert weights.sum() == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("rule", SPARSE)
+def test_the_leading_rule_alone_carries_the_other_modes(rule):
+    z, weights = rule.nodes(SCALES)
+    carried = rule.rest_weights(z, weights)
+    leading, leading_weights = equidistant(rule.spacing, rule.offset, rule.reach)
+    np.testing.assert_array_equal(z[carried > 0, 0], leading)
+    assert not np.any(z[carried > 0, 1:])
+    np.testing.assert_array_equal(carried[carried > 0], leading_weights)
+
+
+@pytest.mark.parametrize("rule", [SobolRule(64, 3), MonteCarloRule(64, 3), QuadraticRule()])
+def test_other_rules_carry_no_modes_beyond_their_own(rule):
+    z, weights = rule.nodes(SCALES)
+    np.testing.assert_array_equal(rule.rest_weights(z, weights), np.zeros(len(z)))
 
 
 @pytest.mark.parametrize("rule", SPARSE)

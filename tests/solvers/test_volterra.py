@@ -208,6 +208,15 @@ def dense_response(K, D, weights):
     )
 
 
+def response(K, p, D, weights, cutoff):
+    """The mean response alone."""
+    none = np.zeros(len(weights))
+    mean, moved, square = mean_response(K, p, D, weights, np.empty((len(K), 0)), none, cutoff)
+    assert moved.shape == (len(K), 0)
+    assert not np.any(square)
+    return mean
+
+
 @pytest.mark.parametrize("stages", range(2, 7))
 @pytest.mark.parametrize("paths", [1, 7, 33])
 def test_mean_response_is_dense_linear_algebra(stages, paths):
@@ -217,10 +226,61 @@ def test_mean_response_is_dense_linear_algebra(stages, paths):
     D = np.exp(rng.uniform(-4, 5, (paths, grid.size)))
     weights = rng.standard_normal(paths)  # a sparse rule has negative weights
     exact = dense_response(K, D, weights)
-    found = mean_response(K, stages, D, weights, 0.0)
+    found = response(K, stages, D, weights, 0.0)
     np.testing.assert_allclose(found, exact, atol=1e-11 * np.max(np.abs(exact)))
     panel = np.repeat(np.arange(grid.panels), stages)
     assert not np.any(found[panel[:, None] < panel[None, :]])
+
+
+@pytest.mark.parametrize("stages", [3, 6])
+@pytest.mark.parametrize(("paths", "rank"), [(1, 1), (13, 5)])
+def test_small_noise_on_the_drive_is_dense_linear_algebra(stages, paths, rank):
+    grid = geometric_grid(5, stages)
+    rng = np.random.default_rng(6)
+    K = memory(grid, 0.4)
+    D = np.exp(rng.uniform(-4, 5, (paths, grid.size)))
+    D[::2, stages : 2 * stages] = 0.0
+    root = rng.standard_normal((grid.size, rank))
+    weights, carried = rng.standard_normal((2, paths))
+    carried[: paths // 2] = 0.0
+    mean, moved, square = mean_response(K, stages, D, weights, root, carried, 0.0)
+    moves = [dense_response(K, d[None], [1.0]) @ root for d in D]
+    expected = sum(c * move @ move.T for c, move in zip(carried, moves, strict=True))
+    np.testing.assert_allclose(square, expected, atol=1e-11 * np.max(np.abs(expected)))
+    expected = sum(c * move for c, move in zip(carried, moves, strict=True))
+    np.testing.assert_allclose(moved, expected, atol=1e-11 * np.max(np.abs(expected)))
+    expected = dense_response(K, D, weights)
+    np.testing.assert_allclose(mean, expected, atol=1e-11 * np.max(np.abs(expected)))
+
+
+def test_a_path_does_not_depend_on_those_beside_it():
+    grid = geometric_grid()
+    K = memory(grid, 0.4)
+    parameters = hyperbolic_parameters(grid, 0.0, 0.1)
+    U = drives(grid, 21, 5.0)
+    together = np.zeros_like(U)
+    w, _, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, together)
+    for m in range(len(U)):
+        alone = np.zeros((1, grid.size))
+        w_alone, _, used = solve_paths(
+            HYPERBOLIC, parameters, NO_TABLE, K, 4, U[m : m + 1].copy(), alone
+        )
+        np.testing.assert_allclose(together[m], alone[0], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(w[m], w_alone[0], rtol=1e-10, atol=1e-12)
+        assert iterations[m] == used[0]
+
+
+def test_a_path_that_fails_leaves_those_beside_it_alone():
+    grid = geometric_grid(4, 4, t_max=4.0)
+    K = memory(grid, 0.3)
+    parameters = hyperbolic_parameters(grid, 0.0)
+    U = drives(grid, 5, 2.0)
+    U[2, 5] = np.nan
+    H = np.zeros_like(U)
+    *_, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
+    assert np.array_equal(iterations < 0, np.arange(5) == 2)
+    fine = iterations > 0
+    assert residual(HYPERBOLIC, parameters, NO_TABLE, K, U[fine], H[fine]) < 1e-8
 
 
 @pytest.mark.parametrize("stages", range(2, 7))
@@ -230,17 +290,17 @@ def test_inactive_panels_are_left_out(stages):
     K = memory(grid, 0.4)
     D = np.exp(rng.uniform(-2, 3, (20, grid.panels, stages)))
     asleep = rng.random((20, grid.panels)) < 0.5
-    asleep[:3] = [[True], [False], [True]]
+    asleep[:8] = True  # side by side, they are left out together
     D[asleep] *= 1e-15
     D = D.reshape(20, -1)
     weights = rng.random(20)
     exact = dense_response(K, D, weights)
-    found = mean_response(K, stages, D, weights, 1e-12)
+    found = response(K, stages, D, weights, 1e-12)
     np.testing.assert_allclose(found, exact, atol=1e-11 * np.max(np.abs(exact)))
-    np.testing.assert_array_equal(mean_response(K, stages, 0 * D, weights, 0.0), 0.0)
+    np.testing.assert_array_equal(response(K, stages, 0 * D, weights, 0.0), 0.0)
     # a panel is out as a whole or not at all: one large D keeps its neighbours below the cutoff
     mixed = np.where(np.arange(grid.size) % stages == 0, 0.5, 1e-2)[None, :]
-    found = mean_response(K, stages, mixed, np.ones(1), 0.1)
+    found = response(K, stages, mixed, np.ones(1), 0.1)
     np.testing.assert_allclose(found, dense_response(K, mixed, [1.0]), atol=1e-12)
 
 
@@ -249,7 +309,7 @@ def test_cutoff_is_relative_to_nothing_else():
     grid = geometric_grid(3, 4)
     K = memory(grid, 0.4)
     D = np.repeat([0.3, 5.0, 0.3], 4)[None, :]
-    found = mean_response(K, 4, D, np.ones(1), 0.3)
+    found = response(K, 4, D, np.ones(1), 0.3)
     middle = slice(4, 8)
     expected = np.zeros((12, 12))
     expected[middle, middle] = dense_response(K[middle, middle], D[:, middle], [1.0])
@@ -272,7 +332,7 @@ def test_response_is_the_derivative_of_paths_in_their_drive(code, parameters, ta
         for s in (1, -1)
     ]
     derivative = (moved[0] - moved[1]).T / (2 * step)
-    found = mean_response(K, 4, D, np.ones(1), 0.0)
+    found = response(K, 4, D, np.ones(1), 0.0)
     scale = np.max(np.abs(found))
     np.testing.assert_allclose(found, -derivative, atol=2e-5 * scale)
 
@@ -291,8 +351,9 @@ def test_results_do_not_depend_on_the_number_of_threads():
             numba.set_num_threads(threads)
             H = np.zeros_like(U)
             w, D, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
-            response = mean_response(K, 4, D, weights, 1e-12)
-            results.append((H, w, D, iterations, response))
+            root = drives(grid, 3, 1.0, seed=5).T.copy()
+            averages = mean_response(K, 4, D, weights, root, np.abs(weights), 1e-12)
+            results.append((H, w, D, iterations, *averages))
     finally:
         numba.set_num_threads(before)
     for one, two in zip(*results, strict=True):
