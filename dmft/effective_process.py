@@ -21,8 +21,12 @@ from dmft.signals import Component
 from solvers.collocation import Grid
 from solvers.discrete_gauss import gauss_rule
 from solvers.noise_rules import NoiseRule, fold
+from solvers.stretching import Thresholds, placed
 
 INACTIVE = 1e-13  # D t_max below which a path does not respond
+STEEP = 3.0  # standard deviation of H at the horizon from which thresholds count as sharp
+DEEP = 30.0  # D at a threshold over D at H = 0 that makes it one
+OUTGROWN = 0.7  # change of the log width at which nodes are placed anew
 NEGLIGIBLE = 1e-7  # scale of modes that are left out
 
 
@@ -89,16 +93,16 @@ class Drive:
         )
 
 
-def mode_weights(grid: Grid) -> np.ndarray:
+def mode_weights(grid: Grid, C_G: np.ndarray) -> np.ndarray:
     """Return the weights of the inner product that defines principal modes, shape (N,).
 
     It is int f g dt / (t + 1e-3 t_max), about uniform in log t, so that early times count, plus
-    f g at t_max, where modes of an integral alone fit worst. It does not depend on how the grid
-    is refined.
+    f g at t_max, where modes of an integral alone fit worst, over the standard deviation of the
+    noise, which may grow by orders of magnitude. It does not depend on how the grid is refined.
     """
     weights = grid.weights / (grid.nodes + 1e-3 * grid.t_max)
     weights[-1] += 1.0
-    return weights
+    return weights / np.sqrt(1.0 + np.maximum(np.diag(C_G), 0.0))
 
 
 def principal_modes(root: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +157,7 @@ def draw_paths(
     from solvers import volterra
 
     w_star = problem.signal.sample(rng, n)
-    root = noise_root(kernels.C_G, mode_weights(grid))
+    root = noise_root(kernels.C_G, mode_weights(grid, kernels.C_G))
     noise = rng.standard_normal((n, root.shape[1])) @ root.T
     U = noise - w_star[:, None] * kernels.K.sum(axis=1)
     H = np.zeros_like(U)
@@ -190,31 +194,62 @@ class EffectiveProcess:
     @property
     def paths(self) -> int:
         """Number of paths of one call; 0 before the first."""
-        return sum(len(s.weights) for s in self._strata or [])
+        return sum(len(s.reference) for s in self._strata or [])
 
     def paths_of(self, rule: NoiseRule) -> int:
         """Return the number of paths of another rule at the modes of the last call."""
         return sum(
-            len(_Stratum.of(self.problem, s.component, s.drive, rule).weights)
+            len(_Stratum.of(self.problem, s.component, rule, s.drive, s.thresholds).reference)
             for s in self._strata or []
         )
 
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""
-        weights = mode_weights(self.grid)
+        weights = mode_weights(self.grid, kernels.C_G)
         root = noise_root(kernels.C_G, weights)
         drives = [Drive.of(c, kernels, root, weights) for c in self.components]
         if self._strata is None or not self.rule.fixed:
             self._strata = [
-                _Stratum.of(self.problem, c, d, self.rule)
+                _Stratum.of(self.problem, c, self.rule, d, self.thresholds(d))
                 for c, d in zip(self.components, drives, strict=True)
             ]
         self.failed_paths = 0
         total = np.zeros(1)
         for k, stratum in enumerate(self._strata):
-            stratum.drive = drives[k].aligned(stratum.drive)
+            drive = drives[k].aligned(stratum.drive)
+            thresholds = self.thresholds(drive)
+            if stratum.outgrown(thresholds):
+                self._strata[k] = stratum = _Stratum.of(
+                    self.problem, stratum.component, self.rule, drive, thresholds
+                )
+            stratum.move(drive, thresholds)
             total = total + stratum.component.probability * self._stratum_averages(stratum, kernels)
         return Averages.unpack(total, self.grid.size)
+
+    def thresholds(self, drive: Drive) -> Thresholds | None:
+        """Return where paths turn from inactive to active at the horizon.
+
+        A path that has just become active there has a |w| of `width` times the typical size of
+        weights, where `width` is the step of the leading mode that changes H by one. None where
+        paths turn gradually, or the rule does not follow thresholds.
+        """
+        from solvers import mirror_kernels
+
+        slope = drive.modes[-1]
+        follows = self.rule.bends and not self.problem.mirror.linear
+        if not (follows and slope.size and abs(slope[0]) > STEEP):
+            return None
+        code, parameters, table = self._map
+        width = float(1.0 / abs(slope[0]))
+        size = width * np.sqrt(self.problem.signal.second_moment + self.problem.sigma2)
+        edges = np.array(
+            [mirror_kernels.inverse(code, w, parameters[-1], table) for w in (-size, size)]
+        )
+        H = np.concatenate([[0.0], edges])
+        _, D = mirror_kernels.evaluate(code, H[:, None], parameters[-1:], table)
+        if not np.all(D[1:] > DEEP * D[0]):
+            return None
+        return Thresholds(np.sort((edges - drive.mean[-1]) / slope[0]), slope[1:] / slope[0], width)
 
     def _stratum_averages(self, stratum: _Stratum, kernels: Kernels) -> np.ndarray:
         from solvers import volterra  # numba is imported only when a solve starts
@@ -263,22 +298,56 @@ class EffectiveProcess:
 
 @dataclass(eq=False)
 class _Stratum:
-    """One component's nodes, and the paths of the last sweep."""
+    """One component's nodes, and the paths of the last sweep.
+
+    `reference` (M, r), `reference_weights` and `reference_rest` (M,) are what the rule gave for
+    thresholds of `reference_width`, 0 without thresholds. The rest is set by `move`.
+    """
 
     component: Component
     drive: Drive
+    folded: bool
+    reference: np.ndarray
+    reference_weights: np.ndarray
+    reference_rest: np.ndarray
+    reference_width: float
+    thresholds: Thresholds | None
     nodes: np.ndarray
     weights: np.ndarray
     rest_weights: np.ndarray
-    folded: bool
     H: np.ndarray | None = None
 
     @classmethod
-    def of(cls, problem: Problem, component: Component, drive: Drive, rule: NoiseRule) -> _Stratum:
-        nodes, weights = rule.nodes(drive.scales)
-        rest_weights = rule.rest_weights(nodes, weights)
+    def of(
+        cls,
+        problem: Problem,
+        component: Component,
+        rule: NoiseRule,
+        drive: Drive,
+        thresholds: Thresholds | None,
+    ) -> _Stratum:
+        nodes, weights = rule.nodes(drive.scales, thresholds)
+        rest = rule.rest_weights(nodes, weights)
         folded = rule.symmetric and component.mean == 0.0 and problem.mirror.odd
         if folded:
-            _, rest_weights = fold(nodes, rest_weights)
+            _, rest = fold(nodes, rest)
             nodes, weights = fold(nodes, weights)
-        return cls(component, drive, nodes, weights, rest_weights, folded)
+        width = 0.0 if thresholds is None else thresholds.width
+        reference = (nodes, weights, rest, width)
+        return cls(component, drive, folded, *reference, thresholds, nodes, weights, rest)
+
+    def outgrown(self, thresholds: Thresholds | None) -> bool:
+        """Whether the reference was made for thresholds of quite another width."""
+        if thresholds is None or self.reference_width == 0.0:
+            return (thresholds is None) != (self.reference_width == 0.0)
+        return abs(np.log(thresholds.width / self.reference_width)) > OUTGROWN
+
+    def move(self, drive: Drive, thresholds: Thresholds | None) -> None:
+        """Take over a drive, and let the nodes follow its thresholds."""
+        self.drive, self.thresholds = drive, thresholds
+        if thresholds is None:
+            return
+        guess = None if self.H is None else self.nodes
+        self.nodes, factors = placed(self.reference, thresholds, guess)
+        weights, rest = self.reference_weights * factors, self.reference_rest * factors
+        self.weights, self.rest_weights = weights / weights.sum(), rest / rest.sum()

@@ -25,9 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dmft.networks import Deep, Diagonal, Linear
 from dmft.problem import Problem
-from dmft.steady_states import depth_two_scales, mirror_potential, steady_state
+from dmft.steady_states import steady_state
 from dmft.validation import require_finite, require_in_range, require_integer
 
 _GRID_STEP = 0.02  # of log t, for the detection of the steepest descent
@@ -73,7 +72,7 @@ def convergence_rate(problem: Problem) -> float:
     random matrices, J. Multivar. Anal. 54 (1995).
     """
     delta = problem.delta
-    if isinstance(problem.mirror, Linear):
+    if problem.mirror.linear:
         return problem.lam + (1 - 1 / math.sqrt(delta)) ** 2
     if problem.lam > 0:
         raise ValueError(
@@ -93,7 +92,7 @@ def _limit_law(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     state = steady_state(problem)
     prox = state.denoiser
     if not isinstance(prox, MirrorProx):  # w = g
-        prox = MirrorProx(mirror_potential(problem), 0.0)
+        prox = MirrorProx(problem.mirror.mirror_potential(problem.alpha), 0.0)
     component, weight, points = prox.quadrature(state.observed, graded=problem.delta > 1)
     return weight * state.observed.probability[component], points.hessian_inverse
 
@@ -141,6 +140,8 @@ def fit_rate(
 ) -> RateFit:
     """Fit train_error - limit = C t^(-p) exp(-2 g t) by least squares in the logarithm.
 
+    Where p is known the next term of the expansion in 1/t, a factor exp(c/t), is fitted too.
+
     Parameters
     ----------
     t : array_like, shape (T,)
@@ -152,7 +153,8 @@ def fit_rate(
     limit : float
         Train error at t -> infinity; 0 for delta < 1.
     power : float, optional
-        A known p, such as 3/2 (see `convergence_rate`); fitted by default.
+        A known p, such as 3/2 (see `convergence_rate`): the slope of the logarithm is then
+        -2 g - p/t - c/t^2. Fitted by default, without c.
 
     Returns
     -------
@@ -186,6 +188,7 @@ def fit_rate(
         columns.append(np.log(t) - np.log(t).mean())
     else:
         target = target + require_finite("power", power) * np.log(t)
+        columns.append(t[0] / t)
     design = np.stack(columns, axis=1)
     solution = np.linalg.lstsq(design, target, rcond=None)[0]
     residual = target - design @ solution
@@ -278,7 +281,7 @@ def lazy_to_rich_time(problem: Problem) -> float:
     ----------
     arXiv:2510.01930, lazy-to-rich transition.
     """
-    scales = depth_two_scales(problem.mirror)
+    scales = problem.mirror.pair_scales
     if scales is None:
         raise ValueError(f"network must have depth two; got {problem.mirror!r}")
     if problem.lam == 0:
@@ -329,7 +332,8 @@ def search_to_descent_time(
     ----------
     arXiv:2510.01930, search-to-descent transition; arXiv:2304.00488 for the first jump.
     """
-    if not isinstance(problem.mirror, Diagonal | Deep):
+    growth = problem.mirror.growth(problem.alpha)
+    if growth is None:
         raise ValueError(f"network must be diagonal or deep; got {problem.mirror!r}")
     if problem.alpha >= 1:
         raise ValueError(
@@ -342,10 +346,7 @@ def search_to_descent_time(
             "quantile", quantile, low=0.0, high=1.0, low_open=True, high_open=True
         )
     force = _force_quantile(problem, probability, signal_only=dimension is None)
-    if isinstance(problem.mirror, Deep):
-        order = problem.mirror.depth - 2
-        return 2 * math.expm1(-order * math.log(problem.alpha)) / (order * force)
-    return -2 * math.log(problem.alpha) / force
+    return growth / force
 
 
 def _force_quantile(problem: Problem, probability: float, signal_only: bool) -> float:

@@ -56,11 +56,13 @@ LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.25  # of that importance from one rule to the next
 GROWTH = 1.3  # least growth of the number of points from one rule to the next
 MAX_ROUNDS = 12
-ROUGH, FINE = 0.3, 0.03  # changes, in allowed errors, at which sweeps stop
+ROUGH, FINE = 0.05, 0.03  # changes, in allowed errors, at which sweeps stop
 ITERATION = 0.1  # allowed errors that unfinished sweeps may leave
 SAFETY = 3.0  # estimated error over the differences, since the checks are not exact either
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
-NOISE_SHARE = 0.2  # of the tolerance, for the noise average; panels.GRID_SHARE is for the grid
+LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
+SHIFT = 0.5  # error over the difference of two shifted rules, of which the result is the mean
+LEAST_SHARE = 0.05  # of the tolerance, for the other modes
 EXTRA_STAGES = 3  # of the grid of higher order
 # The error of that grid over the difference of the two. Each stage more gained a factor of 2.5
 # to 6 in the error, so that three stages make it about a sixteenth at least.
@@ -200,7 +202,7 @@ def _solve(
         rule = QuadraticRule()
     first = grid or initial_grid(problem, t_max, rtol)
     coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, run)
-    noise = _resolve_noise(coarse, cheap, rule, run)
+    noise = _resolve_noise(coarse, fine, cheap, rule, run)
     here = coarse.system.grid, noise.x + noise.shift
     share = 1.0
     if adapt and run.converged:
@@ -336,7 +338,7 @@ def _cheap_rule(rule: NoiseRule | None, rtol: float) -> NoiseRule:
 def _leading_mode_resolved(coarse: _Level, rule: SparseRule, run: _Run) -> bool:
     """Whether the shifted leading rule agrees."""
     moved = _shifted(coarse, replace(rule, offset=0.5), run)
-    return moved.success and coarse.system.distance(moved.x, coarse.x) <= NOISE_SHARE
+    return moved.success and coarse.system.distance(moved.x, coarse.x) <= LEADING_SHARE
 
 
 def _shifted(coarse: _Level, rule: NoiseRule, run: _Run) -> FixedPoint:
@@ -357,7 +359,9 @@ def _prolonged(level: _Level, grid: Grid, x: np.ndarray) -> np.ndarray:
     return transferred(Averages.unpack(x, old.size), old, grid).pack()
 
 
-def _resolve_noise(coarse: _Level, cheap: NoiseRule, given: NoiseRule | None, run: _Run) -> _Noise:
+def _resolve_noise(
+    coarse: _Level, fine: _Level, cheap: NoiseRule, given: NoiseRule | None, run: _Run
+) -> _Noise:
     """Correct the cheap map by the full rule.
 
     The given rule is iterated until the result stays, and checked by its own checks; the
@@ -375,6 +379,8 @@ def _resolve_noise(coarse: _Level, cheap: NoiseRule, given: NoiseRule | None, ru
     rule: SparseRule | None = replace(
         bases[0], tolerance=FIRST_TOLERANCE * run.tolerance.rtol, atoms=SparseRule.atoms
     )
+    other = _shifted(coarse, replace(cheap, offset=0.5), run).x
+    share = _noise_share(coarse, fine, other)
     for round_ in range(MAX_ROUNDS):
         if rule is not None:
             used = replace(rule, offset=bases[round_ % 2].offset)
@@ -383,15 +389,26 @@ def _resolve_noise(coarse: _Level, cheap: NoiseRule, given: NoiseRule | None, ru
         x, correction = _corrected(coarse, process, cheaper[round_ % 2], x, run)
         moved = system.distance(x, before)
         run.progress(f"moved by {moved:.1e} of the tolerance")
-        if not run.converged or (round_ > 0 and moved <= NOISE_SHARE):
+        if not run.converged or (round_ > 0 and moved <= share):
             break
         rule = _refined(used, process)
-    other = _shifted(coarse, replace(cheap, offset=0.5), run).x
     differences = [
         _Difference((system.grid, x), (system.grid, before)),
-        _Difference(coarse.solution, (system.grid, other)),
+        _Difference(coarse.solution, (system.grid, other), SHIFT),
     ]
     return _Noise(x, correction, 0.5 * (other - coarse.x), differences, used, process.paths)
+
+
+def _noise_share(coarse: _Level, fine: _Level, shifted: np.ndarray) -> float:
+    """Return the change, in allowed errors, that the noise rule may leave to the estimate."""
+    grid = coarse.system.grid
+    seen = (
+        coarse.system.observables(coarse.x)
+        @ grid.interpolation(fine.system.grid.nodes_with_start).T
+    )
+    time_error = np.max(fine.system.ratios(fine.system.observables(fine.x), seen))
+    others = SHIFT * coarse.system.distance(shifted, coarse.x) + HIGHER_ORDER * float(time_error)
+    return max((1.0 - ITERATION) / SAFETY - others, LEAST_SHARE)
 
 
 def _refined(rule: SparseRule, process: EffectiveProcess) -> SparseRule | None:

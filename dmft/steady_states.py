@@ -26,11 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmft.networks import Deep, Diagonal, Linear, Network, Product
 from dmft.problem import Problem
 
 if TYPE_CHECKING:
-    from solvers.potentials import Potential
     from solvers.state_evolution import Denoiser, FixedPoint, Mixture
 
 
@@ -174,10 +172,10 @@ def steady_state(problem: Problem) -> SteadyState:
     """
     _require_covered(problem)
     if problem.lam > 0:
-        return _ridge(problem) if isinstance(problem.mirror, Linear) else _lasso(problem)
+        return _ridge(problem) if problem.mirror.linear else _lasso(problem)
     if problem.delta >= 1:
         return _least_squares(problem)
-    if isinstance(problem.mirror, Linear):
+    if problem.mirror.linear:
         return _scaled(problem, "least-norm interpolator", problem.delta, 0.0)
     return _mirror_interpolator(problem)
 
@@ -241,15 +239,12 @@ def _recovery_threshold(rho: float) -> float:
 
 def _require_covered(problem: Problem) -> None:
     network = problem.mirror
-    depth = _depth(network)
-    if depth is None:
-        raise ValueError(f"network must be diagonal, linear, deep or product; got {network!r}")
-    if problem.lam > 0 and depth >= 3:
+    if problem.lam > 0 and network.depth >= 3:
         raise ValueError(
             f"lam must be 0 for 3 or more layers; got {problem.lam!r} for {network!r}: "
             "the penalty |w|^(2/L) is not convex and the limit depends on the path"
         )
-    if isinstance(network, Product) and not _changes_sign(network):
+    if not network.changes_sign:
         raise ValueError(
             "scales must have a single smallest layer: with a tie the weights cannot change sign "
             f"and the limit is a non-negative problem, which is not covered; got {network!r}"
@@ -259,49 +254,6 @@ def _require_covered(problem: Problem) -> None:
             "delta must differ from 1 when lam = 0 and sigma2 > 0: the test error of the limit "
             f"diverges there; got delta = {problem.delta!r}, sigma2 = {problem.sigma2!r}"
         )
-
-
-def _depth(network: Network) -> int | None:
-    if isinstance(network, Linear):
-        return 1
-    if isinstance(network, Diagonal):
-        return 2
-    if isinstance(network, Deep):
-        return network.depth
-    return len(network.scales) if isinstance(network, Product) else None
-
-
-def _changes_sign(network: Product) -> bool:
-    first, second = sorted(network.scales)[:2]
-    return first < second
-
-
-def depth_two_scales(network: Network) -> tuple[float, float] | None:
-    """Return the starts over alpha of u and v in w = (u^2 - v^2)/2; None for other depths.
-
-    A product w = u_1 u_2 is of this form with u, v = (u_1 +- u_2)/sqrt(2).
-    """
-    if isinstance(network, Diagonal):
-        return network.scale_u, network.scale_v
-    if isinstance(network, Product) and len(network.scales) == 2:
-        first, second = network.scales
-        return (first + second) / math.sqrt(2), abs(first - second) / math.sqrt(2)
-    return None
-
-
-def mirror_potential(problem: Problem) -> Potential:
-    """Return the mirror potential of a network other than the linear one, at lam = 0."""
-    from solvers.potentials import Hyperbolic, Power, ProductOfLayers
-
-    network = problem.mirror
-    scales = depth_two_scales(network)
-    if scales is not None:
-        u, v = scales
-        return Hyperbolic(problem.alpha**2 * u * v, math.log(u / v))
-    if isinstance(network, Deep):
-        return Power(network.depth, problem.alpha)
-    assert isinstance(network, Product)
-    return ProductOfLayers(problem.alpha * np.sort(np.array(network.scales)))
 
 
 # --- the branches -----------------------------------------------------------------------------
@@ -323,7 +275,7 @@ def _mirror_interpolator(problem: Problem) -> SteadyState:
     from solvers.state_evolution import MirrorProx, interpolating
 
     signal = _mixture(problem)
-    potential = mirror_potential(problem)
+    potential = problem.mirror.mirror_potential(problem.alpha)
     start = problem.mirror.initial_weight(problem.alpha)
     if problem.sigma2 == 0 and not np.any((signal.mean - start) ** 2 + signal.std**2):
         return _nothing_to_learn(problem, "mirror interpolator", 0.0)

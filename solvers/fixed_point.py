@@ -33,7 +33,7 @@ def iterate(
     distance: Callable[[np.ndarray, np.ndarray], float],
     tolerance: float,
     max_sweeps: int,
-    memory: int = 2,
+    memory: int = 5,
 ) -> FixedPoint:
     """Iterate towards x = F(x) until distance(F(x), x) <= tolerance.
 

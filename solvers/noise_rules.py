@@ -5,7 +5,8 @@ A rule turns the scales of the modes, in descending order of variance, into node
 how many modes r it keeps. Three rules share this interface:
 
 - `SparseRule`: the leading mode resolved by an equidistant rule, which converges geometrically
-  for smooth integrands and still resolves thresholds; the others by an anisotropic Smolyak
+  for smooth integrands, in a coordinate that is stretched around thresholds; the others by
+  an anisotropic Smolyak
   sum of Gauss-Hermite rules whose index set follows the scales.
 - `SobolRule`: a scrambled Sobol net.
 - `MonteCarloRule`: independent draws, the reference that every other rule must agree with.
@@ -22,6 +23,8 @@ from itertools import islice, product
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
+
+from solvers.stretching import Thresholds, stretched
 
 Rule = tuple[np.ndarray, np.ndarray]
 
@@ -52,8 +55,16 @@ class NoiseRule(Protocol):
     def atoms(self) -> int:
         """Most atoms of a discrete law that goes with the modes to be taken one by one."""
 
-    def nodes(self, scales: np.ndarray) -> Rule:
-        """Return nodes (M, r) and weights (M,) for modes of these scales, shape (r_max,)."""
+    @property
+    def bends(self) -> bool:
+        """Whether nodes may follow thresholds."""
+
+    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
+        """Return nodes (M, r) and weights (M,) for modes of these scales, shape (r_max,).
+
+        With thresholds, which only a rule that `bends` takes, the leading coordinate is the
+        stretched one, and `solvers.stretching.placed` gives the nodes and what the weights lack.
+        """
 
     def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the weights of the paths around which the other modes act to first order.
@@ -103,12 +114,19 @@ class SparseRule:
     atoms: int = 16
     symmetric: ClassVar[bool] = True
     fixed: ClassVar[bool] = True
+    bends: ClassVar[bool] = True
     CHECK_FACTOR: ClassVar[float] = 0.1
 
-    def nodes(self, scales: np.ndarray) -> Rule:
-        """Return nodes and weights; see the class."""
-        leading, leading_weights = equidistant(self.spacing, self.offset, self.reach)
+    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
+        """Return nodes and weights; see the class and `NoiseRule`."""
         rest, rest_weights = self._sparse_grid(np.asarray(scales)[1 : self.max_modes])
+        if thresholds is None:
+            leading, leading_weights = equidistant(self.spacing, self.offset, self.reach)
+        else:
+            ends = np.array([-self.reach, self.reach])
+            reach = np.abs(stretched(ends, thresholds.positions, thresholds.width)[0]).max()
+            leading, _ = equidistant(self.spacing, self.offset, float(reach))
+            leading_weights = np.ones_like(leading)
         z = np.concatenate(
             [np.repeat(leading, len(rest))[:, None], np.tile(rest, (leading.size, 1))], axis=1
         )
@@ -117,9 +135,8 @@ class SparseRule:
     def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the leading rule's weights on the paths that it runs through alone."""
         centre = ~nodes[:, 1:].any(axis=1)
-        carried = np.zeros(len(nodes))
-        carried[centre] = equidistant(self.spacing, self.offset, self.reach)[1]
-        return carried
+        _, where = np.unique(nodes[:, 0], return_inverse=True)
+        return np.where(centre, np.bincount(where, weights)[where], 0.0)
 
     def checks(self) -> tuple[Check, ...]:
         """Return the rule shifted by half a spacing, and one with a larger sparse grid.
@@ -252,8 +269,9 @@ class SobolRule:
     atoms: int = 64
     symmetric: ClassVar[bool] = False
     fixed: ClassVar[bool] = True
+    bends: ClassVar[bool] = False
 
-    def nodes(self, scales: np.ndarray) -> Rule:
+    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
         """Return nodes (paths, r) and equal weights, r = min(modes, len(scales))."""
         from scipy.special import ndtri
         from scipy.stats import qmc
@@ -281,8 +299,9 @@ class MonteCarloRule:
     atoms: int = 64
     symmetric: ClassVar[bool] = False
     fixed: ClassVar[bool] = True
+    bends: ClassVar[bool] = False
 
-    def nodes(self, scales: np.ndarray) -> Rule:
+    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
         """Return nodes (paths, r) and equal weights, r = min(modes, len(scales))."""
         modes = min(self.modes, len(scales))
         z = np.random.default_rng(self.seed).standard_normal((self.paths, modes))
@@ -308,8 +327,9 @@ class QuadraticRule:
     atoms: int = 1_000_000
     symmetric: ClassVar[bool] = True
     fixed: ClassVar[bool] = False
+    bends: ClassVar[bool] = False
 
-    def nodes(self, scales: np.ndarray) -> Rule:
+    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
         """Return the 2 r nodes and equal weights."""
         count = len(scales)
         axes = np.sqrt(count) * np.eye(count)

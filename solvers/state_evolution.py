@@ -278,7 +278,7 @@ class MirrorProx(Denoiser):
 
     def _edges(self, observed: Mixture, graded: bool) -> np.ndarray:
         size = float(np.max(np.abs(observed.mean) + _Z_MAX * observed.std))
-        y = self.potential.grid(size, self.shrink)
+        y = self.potential.grid(-size, size, self.shrink)
         if graded:
             fine = self.potential.step * 0.5 ** np.arange(0, 30)
             y = np.union1d(y, np.concatenate([-fine, fine]))

@@ -24,7 +24,8 @@ from solvers.collocation import Grid
 from solvers.noise_rules import MonteCarloRule, SobolRule, SparseRule
 
 GRID = Grid(np.array([0.0, 0.1, 0.4, 1.2, 3.0, 6.0]), 4)
-WEIGHTS = mode_weights(GRID)
+NO_NOISE = np.zeros((GRID.size, GRID.size))
+WEIGHTS = mode_weights(GRID, NO_NOISE)
 DEFAULT = Problem(0.5, 1.0, 0.1, 0.1)
 
 
@@ -70,7 +71,10 @@ def test_noise_root_of_no_noise():
 def test_mode_weights_integrate_in_about_the_logarithm_of_time():
     fine = Grid(np.r_[0.0, np.geomspace(1e-4, 6.0, 30)], 6)
     exact = np.log((6.0 + 6e-3) / 6e-3) + 1.0  # the point mass at t_max
-    assert mode_weights(fine).sum() == pytest.approx(exact, rel=1e-9)
+    silent = np.zeros((fine.size, fine.size))
+    assert mode_weights(fine, silent).sum() == pytest.approx(exact, rel=1e-9)
+    loud = mode_weights(fine, silent + 3.0)
+    np.testing.assert_allclose(loud, mode_weights(fine, silent) / 2.0, rtol=1e-14)
 
 
 def test_principal_modes_rotate():
@@ -186,8 +190,9 @@ class SomeModes:
     atoms: int = 16
     symmetric: bool = False
     fixed: bool = True
+    bends: bool = False
 
-    def nodes(self, scales):
+    def nodes(self, scales, thresholds=None):
         z, weights = SparseRule(0.5, 1e-6).nodes(scales)
         z[:, self.left_out] = 0.0
         return z, weights

@@ -17,7 +17,7 @@ from dmft.rates import (
     timescales,
 )
 from dmft.signals import Bernoulli, BernoulliGaussian, Discrete
-from dmft.steady_states import mirror_potential, steady_state
+from dmft.steady_states import steady_state
 from solvers.state_evolution import MirrorProx
 
 # --- approach to the limit ------------------------------------------------------------
@@ -51,7 +51,7 @@ def test_rate_is_the_edge_of_the_spectrum(problem):
             if isinstance(problem.mirror, Linear):
                 D = np.ones(d)
             else:
-                potential = mirror_potential(problem)
+                potential = problem.mirror.mirror_potential(problem.alpha)
                 shrink = state.denoiser.shrink if isinstance(state.denoiser, MirrorProx) else 0.0
                 D = potential.curve(potential.solve(g, shrink)).hessian_inverse
             n = round(problem.delta * d)
