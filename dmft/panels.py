@@ -49,18 +49,18 @@ def unresolved_panels(
     return marked
 
 
-def inaccurate_panels(grid: Grid, ratios: np.ndarray) -> np.ndarray:
+def inaccurate_panels(grid: Grid, ratios: np.ndarray, share: float = GRID_SHARE) -> np.ndarray:
     """Return which panels let the error rise too far, shape (P,); none where all is well.
 
     `ratios` (..., N + 1) is the error at t = 0 and the nodes over the allowed error. An error
     made in one panel stays in the later ones, so that the rise within a panel counts.
     """
     ratios = ratios.reshape(-1, grid.size + 1)
-    if not np.max(ratios) > GRID_SHARE:
+    if not np.max(ratios) > share:
         return np.zeros(grid.panels, dtype=bool)
     within = ratios[:, 1:].reshape(len(ratios), grid.panels, grid.stages).max(axis=-1)
     rise = (within - ratios[:, : -1 : grid.stages]).max(axis=0)
-    return rise > min(0.5 * GRID_SHARE, 0.5 * rise.max())
+    return rise > min(0.5 * share, 0.5 * rise.max())
 
 
 def transferred(averages: Averages, grid: Grid, target: Grid) -> Averages:

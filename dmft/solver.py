@@ -31,6 +31,7 @@ import numpy as np
 from dmft.effective_process import EffectiveProcess, initial_state
 from dmft.kernels import Averages
 from dmft.panels import (
+    GRID_SHARE,
     MAX_PANELS,
     inaccurate_panels,
     initial_grid,
@@ -56,12 +57,14 @@ LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.25  # of that importance from one rule to the next
 GROWTH = 1.3  # least growth of the number of points from one rule to the next
 MAX_ROUNDS = 12
+MAX_PATHS = 60_000  # which take about 200 MB
 ROUGH, FINE = 0.05, 0.03  # changes, in allowed errors, at which sweeps stop
 ITERATION = 0.1  # allowed errors that unfinished sweeps may leave
 SAFETY = 3.0  # estimated error over the differences, since the checks are not exact either
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
 LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
 SHIFT = 0.5  # error over the difference of two shifted rules, of which the result is the mean
+LEAST_GRID_SHARE = 0.1  # of the tolerance, for that difference where the noise matters much
 LEAST_SHARE = 0.05  # of the tolerance, for the other modes
 EXTRA_STAGES = 3  # of the grid of higher order
 # The error of that grid over the difference of the two. Each stage more gained a factor of 2.5
@@ -202,12 +205,14 @@ def _solve(
         rule = QuadraticRule()
     first = grid or initial_grid(problem, t_max, rtol)
     coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, run)
+    if adapt and rule is None and run.converged:
+        coarse, fine = _resolve_time_for_noise(coarse, fine, cheap, run)
     noise = _resolve_noise(coarse, fine, cheap, rule, run)
     here = coarse.system.grid, noise.x + noise.shift
     share = 1.0
     if adapt and run.converged:
         here = _on_finer_grid(coarse, fine, noise, run)
-        share = max(HIGHER_ORDER, rtol * coarse.system.distance(noise.x, coarse.x))
+        share = _time_share(coarse, noise.x)
     differences = [*noise.differences, _Difference(fine.solution, coarse.solution, share)]
 
     final, averages = here[0], Averages.unpack(here[1], here[0].size)
@@ -267,7 +272,7 @@ def _compile(progress: Progress) -> float:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from solvers import volterra
 
-    if not volterra.solve_paths.signatures:
+    if not volterra.compiled():
         progress("loading the compiled kernels (the first run on a machine compiles them)")
         volterra.compile_kernels()
     return time.perf_counter() - started
@@ -280,10 +285,62 @@ def _resolve_time(
 
     Returns the cheap map solved on the grid and on that of higher order, and its rule.
     """
+    system = SelfConsistency(problem, grid, run.tolerance)
     cheap = _cheap_rule(rule, run.tolerance.rtol)
     settled = not isinstance(cheap, SparseRule) or isinstance(rule, SparseRule)
-    system = SelfConsistency(problem, grid, run.tolerance)
-    x = system.start()
+    return _refine_grid(system, system.start(), cheap, settled, adapt, GRID_SHARE, run)
+
+
+def _resolve_time_for_noise(
+    coarse: _Level, fine: _Level, cheap: NoiseRule, run: _Run
+) -> tuple[_Level, _Level]:
+    """Refine the grid where the noise correction, which is found on it alone, is large."""
+    assert isinstance(cheap, SparseRule)
+    process = coarse.system.process(_first_rule(cheap, run))
+    x, _ = _corrected(coarse, process, coarse.process, coarse.x, run)
+    allowed = GRID_SHARE * HIGHER_ORDER / _time_share(coarse, x)
+    if not run.converged or _time_difference(coarse, fine) <= max(allowed, LEAST_GRID_SHARE):
+        return coarse, fine
+    coarse, fine, _ = _refine_grid(
+        coarse.system, coarse.x, cheap, True, True, max(allowed, LEAST_GRID_SHARE), run
+    )
+    return coarse, fine
+
+
+def _time_share(coarse: _Level, x: np.ndarray) -> float:
+    """Return the share of the two grids' difference that is left in the result.
+
+    The finer grid has an error of its own, and the noise correction that of the coarse one.
+    """
+    relative = coarse.system.tolerance.rtol * coarse.system.distance(x, coarse.x)
+    return max(HIGHER_ORDER, relative)
+
+
+def _time_difference(coarse: _Level, fine: _Level) -> float:
+    """Return the largest difference of the two grids' solutions over the allowed error."""
+    return float(np.max(_time_ratios(coarse, fine)))
+
+
+def _time_ratios(coarse: _Level, fine: _Level) -> np.ndarray:
+    """Return the two grids' difference over the allowed error on the finer one, (2, N + 1)."""
+    move = coarse.system.grid.interpolation(fine.system.grid.nodes_with_start)
+    seen = coarse.system.observables(coarse.x) @ move.T
+    return fine.system.ratios(fine.system.observables(fine.x), seen)
+
+
+def _refine_grid(
+    system: SelfConsistency,
+    x: np.ndarray,
+    cheap: NoiseRule,
+    settled: bool,
+    adapt: bool,
+    share: float,
+    run: _Run,
+) -> tuple[_Level, _Level, NoiseRule]:
+    """Split panels until the grid of higher order agrees within `share` of the tolerance.
+
+    Unless `settled`, the leading mode's spacing is halved until two shifted rules agree.
+    """
     failures = 0
     for _ in range(MAX_ROUNDS):
         process = system.process(cheap)
@@ -303,7 +360,7 @@ def _resolve_time(
                 run.progress(f"leading mode resolved to {cheap.spacing:g}")
                 continue
         averages = Averages.unpack(x, system.grid.size)
-        marked = unresolved_panels(problem, system.grid, averages, run.tolerance)
+        marked = unresolved_panels(system.problem, system.grid, averages, run.tolerance)
         room = adapt and system.grid.panels + marked.sum() <= MAX_PANELS
         if room and marked.any():
             system, x = _moved(coarse, system.grid.split(marked))
@@ -314,9 +371,7 @@ def _resolve_time(
         check = fine_system.solve(fine_process, y, ROUGH, run.max_sweeps)
         run.note(f"{finer.stages} stages", check)
         fine = _Level(fine_system, fine_process, check.x)
-        seen = system.observables(x) @ system.grid.interpolation(finer.nodes_with_start).T
-        ratios = fine_system.ratios(fine_system.observables(check.x), seen)
-        marked = inaccurate_panels(finer, ratios)
+        marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
         if not (room and marked.any()):
             run.converged = point.success and check.success
             return coarse, fine, cheap
@@ -376,11 +431,8 @@ def _resolve_noise(
     system, x = coarse.system, coarse.x
     bases = [replace(cheap, offset=offset) for offset in (0.0, 0.5)]
     cheaper = [system.process(base) for base in bases]
-    rule: SparseRule | None = replace(
-        bases[0], tolerance=FIRST_TOLERANCE * run.tolerance.rtol, atoms=SparseRule.atoms
-    )
+    rule: SparseRule | None = _first_rule(bases[0], run)
     other = _shifted(coarse, replace(cheap, offset=0.5), run).x
-    share = _noise_share(coarse, fine, other)
     for round_ in range(MAX_ROUNDS):
         if rule is not None:
             used = replace(rule, offset=bases[round_ % 2].offset)
@@ -389,6 +441,7 @@ def _resolve_noise(
         x, correction = _corrected(coarse, process, cheaper[round_ % 2], x, run)
         moved = system.distance(x, before)
         run.progress(f"moved by {moved:.1e} of the tolerance")
+        share = _noise_share(coarse, fine, other, x)
         if not run.converged or (round_ > 0 and moved <= share):
             break
         rule = _refined(used, process)
@@ -399,15 +452,15 @@ def _resolve_noise(
     return _Noise(x, correction, 0.5 * (other - coarse.x), differences, used, process.paths)
 
 
-def _noise_share(coarse: _Level, fine: _Level, shifted: np.ndarray) -> float:
+def _first_rule(cheap: SparseRule, run: _Run) -> SparseRule:
+    """Return the rule that takes the other modes to the leading order."""
+    return replace(cheap, tolerance=FIRST_TOLERANCE * run.tolerance.rtol, atoms=SparseRule.atoms)
+
+
+def _noise_share(coarse: _Level, fine: _Level, shifted: np.ndarray, x: np.ndarray) -> float:
     """Return the change, in allowed errors, that the noise rule may leave to the estimate."""
-    grid = coarse.system.grid
-    seen = (
-        coarse.system.observables(coarse.x)
-        @ grid.interpolation(fine.system.grid.nodes_with_start).T
-    )
-    time_error = np.max(fine.system.ratios(fine.system.observables(fine.x), seen))
-    others = SHIFT * coarse.system.distance(shifted, coarse.x) + HIGHER_ORDER * float(time_error)
+    others = SHIFT * coarse.system.distance(shifted, coarse.x)
+    others += _time_share(coarse, x) * _time_difference(coarse, fine)
     return max((1.0 - ITERATION) / SAFETY - others, LEAST_SHARE)
 
 
@@ -415,7 +468,10 @@ def _refined(rule: SparseRule, process: EffectiveProcess) -> SparseRule | None:
     """Return a rule with more points for the modes of the process; None at the end of means."""
     while rule.tolerance > LAST_TOLERANCE:
         rule = replace(rule, tolerance=REFINEMENT * rule.tolerance, atoms=rule.atoms + 5)
-        if process.paths_of(rule) >= GROWTH * process.paths:
+        paths = process.paths_of(rule)
+        if paths > MAX_PATHS:
+            return None
+        if paths >= GROWTH * process.paths:
             return rule
     return None
 
@@ -500,8 +556,9 @@ def _one_time_errors(
         size = np.abs(pairs[-1][1][name])
         scale = size + 1e-3 * size.max() + 1e-300
         largest = np.zeros(grid.panels)
-        np.maximum.at(largest, panel, SAFETY * changes / scale)
-        envelope = scale * (floor + np.maximum.accumulate(largest)[panel])
+        with np.errstate(over="ignore", invalid="ignore"):  # what diverged is reported as such
+            np.maximum.at(largest, panel, SAFETY * changes / scale)
+            envelope = scale * (floor + np.maximum.accumulate(largest)[panel])
         errors[name] = envelope[wanted]
     return errors
 

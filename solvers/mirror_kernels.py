@@ -41,7 +41,7 @@ def _as_bits(context, value):
     return types.int64(types.float64), code
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@njit(cache=True, error_model="numpy")
 def exponential(x):
     """Return exp(x) to within two units in the last place, without a branch.
 
@@ -71,7 +71,7 @@ def exponential(x):
     return 0.0 if x < LOWEST else y
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@njit(cache=True, error_model="numpy")
 def mirror(code, H, p, table):
     """Return (w, D) at H."""
     if code == HYPERBOLIC:
@@ -92,7 +92,7 @@ def mirror(code, H, p, table):
     return _interpolate(H, p[0], table)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@njit(cache=True, error_model="numpy")
 def inverse(code, w, p, table):
     """Return an H at which |phi(H)| is about |w| on the side of w (exact up to rounding)."""
     if code == HYPERBOLIC:

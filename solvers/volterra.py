@@ -19,8 +19,13 @@ costs more than they do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
 import numpy as np
-from numba import njit, prange
+from numba import config, njit
 
 from solvers.mirror_kernels import exponential, inverse, mirror
 from solvers.mirror_maps import HYPERBOLIC, LINEAR
@@ -29,7 +34,10 @@ LANES = 8
 NEWTON_TOLERANCE = 1e-8  # of a quadratically convergent step: the error left is its square
 MAX_NEWTON = 100
 OVERSHOOT = 4.0
-CHUNKS = 8  # of the sum over paths; fixed, so that it does not depend on the number of threads
+CHUNKS = 8  # of the paths, for threads; fixed, so that results do not depend on their number
+LEAST_PATHS = 64  # in a chunk
+THREADS = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+T = TypeVar("T")
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -202,8 +210,57 @@ def _history(K, first, p, w, known):
                 known[i, lane] += row[j] * w[j, lane]
 
 
-@njit(cache=True, error_model="numpy", parallel=True, nogil=True)
-def solve_paths(code, parameters, table, K, p, U, H):
+@njit(cache=True, error_model="numpy", nogil=True)
+def _solve_chunk(code, parameters, table, K, p, U, H, w, D, iterations):
+    """Solve the paths of one chunk; see `solve_paths`."""
+    M, N = U.shape
+    lanes_H = np.empty((N, LANES))
+    lanes_w = np.empty((N, LANES))
+    lanes_D = np.empty((N, LANES))
+    known = np.empty((p, LANES))
+    used = np.empty(LANES, dtype=np.int64)
+    work = (
+        np.empty((p, p, LANES)),
+        np.empty((p, LANES)),
+        np.empty(LANES),
+        np.empty(LANES),
+        np.empty(LANES),
+        np.empty(LANES),
+        np.empty(LANES, dtype=np.bool_),
+    )
+    for begin in range(0, M, LANES):
+        for lane in range(LANES):
+            used[lane] = 0
+            m = min(begin + lane, M - 1)  # idle lanes repeat the last path
+            for i in range(N):
+                lanes_H[i, lane] = H[m, i]
+        for first in range(0, N, p):
+            for lane in range(LANES):
+                m = min(begin + lane, M - 1)
+                for i in range(p):
+                    known[i, lane] = U[m, first + i]
+            _history(K, first, p, lanes_w, known)
+            _solve_panel(
+                code, parameters, table, K, first, p, known, lanes_H, lanes_w, lanes_D, work, used
+            )
+        for lane in range(min(LANES, M - begin)):
+            m = begin + lane
+            iterations[m] = used[lane]
+            for i in range(N):
+                H[m, i] = lanes_H[i, lane]
+                w[m, i] = lanes_w[i, lane]
+                D[m, i] = lanes_D[i, lane]
+
+
+def solve_paths(
+    code: int,
+    parameters: np.ndarray,
+    table: np.ndarray,
+    K: np.ndarray,
+    p: int,
+    U: np.ndarray,
+    H: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Solve H = U + K phi(H) for each path.
 
     Parameters
@@ -230,48 +287,33 @@ def solve_paths(code, parameters, table, K, p, U, H):
     iterations : ndarray of int, shape (M,)
         Newton iterations of each path, -1 where a panel did not converge.
     """
-    M, N = U.shape
-    w = np.empty((M, N))
-    D = np.empty((M, N))
-    iterations = np.zeros(M, dtype=np.int64)
-    for block in prange((M + LANES - 1) // LANES):
-        begin = block * LANES
-        paths = min(LANES, M - begin)
-        lanes_H = np.empty((N, LANES))
-        lanes_w = np.empty((N, LANES))
-        lanes_D = np.empty((N, LANES))
-        known = np.empty((p, LANES))
-        used = np.zeros(LANES, dtype=np.int64)
-        work = (
-            np.empty((p, p, LANES)),
-            np.empty((p, LANES)),
-            np.empty(LANES),
-            np.empty(LANES),
-            np.empty(LANES),
-            np.empty(LANES),
-            np.empty(LANES, dtype=np.bool_),
-        )
-        for lane in range(LANES):
-            m = begin + min(lane, paths - 1)  # idle lanes repeat the last path
-            for i in range(N):
-                lanes_H[i, lane] = H[m, i]
-        for first in range(0, N, p):
-            for lane in range(LANES):
-                m = begin + min(lane, paths - 1)
-                for i in range(p):
-                    known[i, lane] = U[m, first + i]
-            _history(K, first, p, lanes_w, known)
-            _solve_panel(
-                code, parameters, table, K, first, p, known, lanes_H, lanes_w, lanes_D, work, used
-            )
-        for lane in range(paths):
-            m = begin + lane
-            iterations[m] = used[lane]
-            for i in range(N):
-                H[m, i] = lanes_H[i, lane]
-                w[m, i] = lanes_w[i, lane]
-                D[m, i] = lanes_D[i, lane]
+    w, D = np.empty_like(U), np.empty_like(U)
+    iterations = np.empty(len(U), dtype=np.int64)
+
+    def solve(chunk: slice) -> None:
+        part = (U[chunk], H[chunk], w[chunk], D[chunk], iterations[chunk])
+        _solve_chunk(code, parameters, table, K, p, *part)
+
+    _in_chunks(solve, len(U))
     return w, D, iterations
+
+
+def _in_chunks(task: Callable[[slice], T], paths: int) -> list[T]:
+    """Run a task on chunks of the paths, in threads where that pays; return the results in order.
+
+    The chunks follow from the number of paths alone, and so do all results.
+    """
+    chunks = max(1, min(CHUNKS, paths // LEAST_PATHS))
+    size = LANES * -(-paths // (LANES * chunks))
+    parts = [slice(begin, begin + size) for begin in range(0, paths, size)]
+    if THREADS == 1 or len(parts) == 1:
+        return [task(part) for part in parts]
+    return list(_pool().map(task, parts))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS)
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
@@ -337,7 +379,8 @@ def _moved(X, p, N, root, Y):
     """Y[i, k LANES + lane] = sum_j X[i, j LANES + lane] root[j, k] for the leading N nodes."""
     for i in range(N):
         x, y = X[i], Y[i]
-        y[:] = 0.0
+        for c in range(root.shape[1] * LANES):
+            y[c] = 0.0
         for j in range((i // p + 1) * p):
             for k in range(root.shape[1]):
                 factor = root[j, k]
@@ -345,20 +388,106 @@ def _moved(X, p, N, root, Y):
                     y[k * LANES + lane] += factor * x[j * LANES + lane]
 
 
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _inner(x, y):
+    """Return the inner product; reordering the sum lets it vectorise."""
+    total = 0.0
+    for c in range(x.size):
+        total += x[c] * y[c]
+    return total
+
+
 @njit(cache=True, error_model="numpy")
 def _active_nodes(D, p, cutoff, active):
     """List the nodes of the panels where D exceeds the cutoff in a lane; return their number."""
     count = 0
     for first in range(0, D.shape[0], p):
-        if D[first : first + p].max() > cutoff:
+        largest = 0.0
+        for i in range(first, first + p):
+            for lane in range(LANES):
+                largest = max(largest, D[i, lane])
+        if largest > cutoff:
             for i in range(first, first + p):
                 active[count] = i
                 count += 1
     return count
 
 
-@njit(cache=True, error_model="numpy", parallel=True, nogil=True)
-def mean_response(K, p, D, weights, root, root_weights, cutoff):
+@njit(cache=True, error_model="numpy", nogil=True)
+def _sum_chunk(K, p, D, weights, root, root_weights, cutoff):
+    """Return the sums of `mean_response` over the paths of one chunk."""
+    M, N = D.shape
+    r = root.shape[1]
+    mean = np.zeros((N, N))
+    moved = np.zeros((N, r))
+    square = np.zeros((N, N))
+    X = np.zeros((N, N * LANES))
+    Y = np.empty((N, r * LANES))
+    weighted_Y = np.empty((N, r * LANES))
+    lanes_D = np.empty((N, LANES))
+    packed_D = np.empty((N, LANES))
+    packed_K = np.empty((N, N))
+    packed_root = np.empty((N, r))
+    active = np.empty(N, dtype=np.int64)
+    block = np.empty((p, p, LANES))
+    rows = np.empty((p, N * LANES))
+    weight = np.empty(LANES)
+    root_weight = np.empty(LANES)
+    factor = np.empty(LANES)
+    for begin in range(0, M, LANES):
+        carries = False
+        for lane in range(LANES):
+            m = min(begin + lane, M - 1)  # idle lanes repeat the last path, without weight
+            weight[lane] = weights[m] if begin + lane < M else 0.0
+            root_weight[lane] = root_weights[m] if begin + lane < M else 0.0
+            carries |= root_weight[lane] != 0.0
+            for i in range(N):
+                lanes_D[i, lane] = D[m, i]
+        count = _active_nodes(lanes_D, p, cutoff, active)
+        for i in range(count):
+            for lane in range(LANES):
+                packed_D[i, lane] = lanes_D[active[i], lane]
+            for j in range((i // p + 1) * p):
+                packed_K[i, j] = K[active[i], active[j]]
+        _response(packed_K, p, packed_D, count, X, block, rows, factor)
+        for i in range(count):
+            for j in range((i // p + 1) * p):
+                total = 0.0
+                for lane in range(LANES):
+                    total += weight[lane] * X[i, j * LANES + lane]
+                mean[active[i], active[j]] += total
+        if not carries or r == 0:
+            continue
+        for i in range(count):
+            for k in range(r):
+                packed_root[i, k] = root[active[i], k]
+        _moved(X, p, count, packed_root, Y)
+        for i in range(count):
+            for k in range(r):
+                total = 0.0
+                for lane in range(LANES):
+                    c = k * LANES + lane
+                    weighted_Y[i, c] = root_weight[lane] * Y[i, c]
+                    total += weighted_Y[i, c]
+                moved[active[i], k] += total
+        for i in range(count):
+            for j in range(i + 1):
+                total = _inner(weighted_Y[i], Y[j])
+                square[active[i], active[j]] += total
+                if j < i:
+                    square[active[j], active[i]] += total
+    return mean, moved, square
+
+
+def mean_response(
+    K: np.ndarray,
+    p: int,
+    D: np.ndarray,
+    weights: np.ndarray,
+    root: np.ndarray,
+    root_weights: np.ndarray,
+    cutoff: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return averages over a family of paths of their responses X_m = D_m (I + K D_m)^(-1).
 
     Rows and columns of panels where D stays below the cutoff are left out, eight paths at a
@@ -390,64 +519,18 @@ def mean_response(K, p, D, weights, root, root_weights, cutoff):
     square : ndarray, shape (N, N)
         sum_m root_weights[m] X_m root root^T X_m^T.
     """
-    M, N = D.shape
-    r = root.shape[1]
-    blocks = (M + LANES - 1) // LANES
-    means = np.zeros((CHUNKS, N, N))
-    moves = np.zeros((CHUNKS, N, r))
-    squares = np.zeros((CHUNKS, N, N))
-    for chunk in prange(CHUNKS):
-        X = np.zeros((N, N * LANES))
-        Y = np.empty((N, r * LANES))
-        weighted_Y = np.empty((N, r * LANES))
-        lanes_D = np.empty((N, LANES))
-        packed_D = np.empty((N, LANES))
-        packed_K = np.empty((N, N))
-        packed_root = np.empty((N, r))
-        active = np.empty(N, dtype=np.int64)
-        block = np.empty((p, p, LANES))
-        rows = np.empty((p, N * LANES))
-        weight = np.empty(LANES)
-        for index in range(chunk, blocks, CHUNKS):
-            begin = index * LANES
-            carries = False
-            for lane in range(LANES):
-                m = min(begin + lane, M - 1)
-                weight[lane] = weights[m] if begin + lane < M else 0.0
-                carries |= begin + lane < M and root_weights[m] != 0.0
-                for i in range(N):
-                    lanes_D[i, lane] = D[m, i]
-            count = _active_nodes(lanes_D, p, cutoff, active)
-            for i in range(count):
-                packed_D[i] = lanes_D[active[i]]
-                packed_root[i] = root[active[i]]
-                for j in range((i // p + 1) * p):
-                    packed_K[i, j] = K[active[i], active[j]]
-            _response(packed_K, p, packed_D, count, X, block, rows, lanes_D[0])
-            for i in range(count):
-                for j in range((i // p + 1) * p):
-                    total = 0.0
-                    for lane in range(LANES):
-                        total += weight[lane] * X[i, j * LANES + lane]
-                    means[chunk, active[i], active[j]] += total
-            if not carries or r == 0:
-                continue
-            _moved(X, p, count, packed_root, Y)
-            for lane in range(LANES):
-                weight[lane] = root_weights[begin + lane] if begin + lane < M else 0.0
-            for i in range(count):
-                for k in range(r):
-                    total = 0.0
-                    for lane in range(LANES):
-                        c = k * LANES + lane
-                        weighted_Y[i, c] = weight[lane] * Y[i, c]
-                        total += weighted_Y[i, c]
-                    moves[chunk, active[i], k] += total
-            product = np.dot(weighted_Y[:count], Y[:count].T)
-            for i in range(count):
-                for j in range(count):
-                    squares[chunk, active[i], active[j]] += product[i, j]
-    return means.sum(axis=0), moves.sum(axis=0), squares.sum(axis=0)
+
+    def add(chunk: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return _sum_chunk(K, p, D[chunk], weights[chunk], root, root_weights[chunk], cutoff)
+
+    parts = zip(*_in_chunks(add, len(D)), strict=True)
+    mean, moved, square = (np.sum(part, axis=0) for part in parts)
+    return mean, moved, square
+
+
+def compiled() -> bool:
+    """Whether both kernels are compiled, or loaded from numba's cache."""
+    return bool(_solve_chunk.signatures and _sum_chunk.signatures)
 
 
 def compile_kernels() -> None:

@@ -1,10 +1,10 @@
 """Paths of H = U + K phi(H) and their mean response, against independent solvers."""
 
-import numba
 import numpy as np
 import pytest
 from scipy.optimize import root
 
+from solvers import volterra
 from solvers.collocation import Grid
 from solvers.mirror_kernels import evaluate
 from solvers.mirror_maps import HYPERBOLIC, LINEAR, POWER, TABLE, product_table
@@ -337,25 +337,20 @@ def test_response_is_the_derivative_of_paths_in_their_drive(code, parameters, ta
     np.testing.assert_allclose(found, -derivative, atol=2e-5 * scale)
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="numba has one thread only")
-def test_results_do_not_depend_on_the_number_of_threads():
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
     grid = geometric_grid()
     K = memory(grid, 0.4)
     parameters = hyperbolic_parameters(grid, 0.0, 0.1)
-    U = drives(grid, 203, 5.0)
-    weights = np.random.default_rng(0).standard_normal(203)
+    U = drives(grid, 403, 5.0)
+    weights = np.random.default_rng(0).standard_normal(403)
+    root = drives(grid, 3, 1.0, seed=5).T.copy()
     results = []
-    before = numba.get_num_threads()
-    try:
-        for threads in (1, 2):
-            numba.set_num_threads(threads)
-            H = np.zeros_like(U)
-            w, D, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
-            root = drives(grid, 3, 1.0, seed=5).T.copy()
-            averages = mean_response(K, 4, D, weights, root, np.abs(weights), 1e-12)
-            results.append((H, w, D, iterations, *averages))
-    finally:
-        numba.set_num_threads(before)
+    for threads in (1, 2):
+        monkeypatch.setattr(volterra, "THREADS", threads)
+        H = np.zeros_like(U)
+        w, D, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
+        averages = mean_response(K, 4, D, weights, root, np.abs(weights), 1e-12)
+        results.append((H, w, D, iterations, *averages))
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -372,5 +367,4 @@ def test_panel_matrices_need_no_pivoting(stages):
 
 def test_kernels_are_compiled_on_request():
     compile_kernels()
-    assert solve_paths.signatures
-    assert mean_response.signatures
+    assert volterra.compiled()
