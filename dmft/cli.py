@@ -75,15 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _hold_threads() -> None:
-    """Ask for one BLAS thread and for threads that sleep while they wait.
+    """Ask for one BLAS thread, which is fastest for small matrices.
 
-    The matrices are small: threads that spin at every barrier cost up to ten times the run time
-    on processors that are shared. Variables that are set already stand.
+    Variables that are set already stand.
     """
     if "numpy" not in sys.modules:  # else the libraries have been started
         for variable in BLAS_THREADS:
             os.environ.setdefault(variable, "1")
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _failure(words: Sequence[str], error: Exception, code: int) -> int:

@@ -12,7 +12,7 @@ from solvers.collocation import Grid
 
 STAGES = 6
 STAGES_SHARP = 8  # for rtol < 1e-6
-RATIO = 2.8  # of neighbouring panel lengths; measured to waste least over many decades
+LOG_RATIO = 1.0  # of neighbouring panel lengths at rtol 1e-3; measured to waste least
 MAX_PANELS = 60
 GRID_SHARE = 1.5  # of the tolerance, for the difference of the grids of lower and higher order
 COEFFICIENT = 100.0  # last Legendre coefficient over rtol at which a panel is split
@@ -28,7 +28,9 @@ def initial_grid(problem: Problem, t_max: float, rtol: float) -> Grid:
     _, D = initial_state(problem)
     size = np.sqrt(problem.signal.second_moment + problem.sigma2)
     first = min(1.0 / (edge * D + size), t_max / 3)
-    count = max(2, round(np.log(t_max / first) / np.log(RATIO)))
+    # the error of a panel falls about like its relative length to the power of seven
+    log_ratio = LOG_RATIO * (rtol / 1e-3) ** (1 / 7)
+    count = max(2, round(np.log(t_max / first) / log_ratio))
     edges = np.concatenate([[0.0], np.geomspace(first, t_max, count + 1)])
     edges[-1] = t_max
     return Grid(edges, STAGES if rtol >= 1e-6 else STAGES_SHARP)

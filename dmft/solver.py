@@ -19,7 +19,6 @@ brings x closer to the fixed point of F by a factor of 20 to 300 a step.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -268,8 +267,6 @@ def _checked(
 def _compile(progress: Progress) -> float:
     """Load or compile the kernels and return the seconds that took."""
     started = time.perf_counter()
-    # idle threads of the compiled kernels must not spin: they take the processor from NumPy
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from solvers import volterra
 
     if not volterra.compiled():

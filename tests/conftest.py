@@ -1,6 +1,5 @@
-"""Set-up before any test imports NumPy: threads that wait must not spin on shared cores."""
+"""Set-up before any test imports NumPy: BLAS threads would get in each other's way."""
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
