@@ -293,7 +293,7 @@ def _resolve_time_for_noise(
 ) -> tuple[_Level, _Level]:
     """Refine the grid where the noise correction, which is found on it alone, is large."""
     assert isinstance(cheap, SparseRule)
-    process = coarse.system.process(_first_rule(cheap, run))
+    process = coarse.system.process(_first_rule(cheap, coarse, run))
     x, _ = _corrected(coarse, process, coarse.process, coarse.x, run)
     allowed = GRID_SHARE * HIGHER_ORDER / _time_share(coarse, x)
     if not run.converged or _time_difference(coarse, fine) <= max(allowed, LEAST_GRID_SHARE):
@@ -428,30 +428,39 @@ def _resolve_noise(
     system, x = coarse.system, coarse.x
     bases = [replace(cheap, offset=offset) for offset in (0.0, 0.5)]
     cheaper = [system.process(base) for base in bases]
-    rule: SparseRule | None = _first_rule(bases[0], run)
+    rule = _first_rule(bases[0], coarse, run)
     other = _shifted(coarse, replace(cheap, offset=0.5), run).x
+    refined = True
     for round_ in range(MAX_ROUNDS):
-        if rule is not None:
-            used = replace(rule, offset=bases[round_ % 2].offset)
-            process = system.process(used)
+        used = replace(rule, offset=bases[round_ % 2].offset)
+        process = system.process(used)
         before = x
         x, correction = _corrected(coarse, process, cheaper[round_ % 2], x, run)
-        moved = system.distance(x, before)
-        run.progress(f"moved by {moved:.1e} of the tolerance")
+        if refined:
+            under_another = before  # what stays under one rule says nothing about its error
+        moved, step = system.distance(x, under_another), system.distance(x, before)
+        run.progress(f"moved by {step:.1e} of the tolerance")
         share = _noise_share(coarse, fine, other, x)
         if not run.converged or (round_ > 0 and moved <= share):
             break
-        rule = _refined(used, process)
+        finer = _refined(rule, process)
+        refined = finer is not None
+        if not refined and step <= share:
+            break
+        rule = finer or rule
     differences = [
-        _Difference((system.grid, x), (system.grid, before)),
+        _Difference((system.grid, x), (system.grid, under_another)),
         _Difference(coarse.solution, (system.grid, other), SHIFT),
     ]
     return _Noise(x, correction, 0.5 * (other - coarse.x), differences, used, process.paths)
 
 
-def _first_rule(cheap: SparseRule, run: _Run) -> SparseRule:
+def _first_rule(cheap: SparseRule, coarse: _Level, run: _Run) -> SparseRule:
     """Return the rule that takes the other modes to the leading order."""
-    return replace(cheap, tolerance=FIRST_TOLERANCE * run.tolerance.rtol, atoms=SparseRule.atoms)
+    rule = replace(cheap, tolerance=FIRST_TOLERANCE * run.tolerance.rtol)
+    while coarse.process.paths_of(rule) > MAX_PATHS / 8 and rule.tolerance < 1.0:
+        rule = replace(rule, tolerance=rule.tolerance / REFINEMENT)
+    return rule
 
 
 def _noise_share(coarse: _Level, fine: _Level, shifted: np.ndarray, x: np.ndarray) -> float:
@@ -464,7 +473,7 @@ def _noise_share(coarse: _Level, fine: _Level, shifted: np.ndarray, x: np.ndarra
 def _refined(rule: SparseRule, process: EffectiveProcess) -> SparseRule | None:
     """Return a rule with more points for the modes of the process; None at the end of means."""
     while rule.tolerance > LAST_TOLERANCE:
-        rule = replace(rule, tolerance=REFINEMENT * rule.tolerance, atoms=rule.atoms + 5)
+        rule = replace(rule, tolerance=REFINEMENT * rule.tolerance, atoms=rule.atoms + 2)
         paths = process.paths_of(rule)
         if paths > MAX_PATHS:
             return None
