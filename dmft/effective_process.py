@@ -347,7 +347,6 @@ class _Stratum:
         self.drive, self.thresholds = drive, thresholds
         if thresholds is None:
             return
-        guess = None if self.H is None else self.nodes
-        self.nodes, factors = placed(self.reference, thresholds, guess)
+        self.nodes, factors = placed(self.reference, thresholds)
         weights, rest = self.reference_weights * factors, self.reference_rest * factors
         self.weights, self.rest_weights = weights / weights.sum(), rest / rest.sum()

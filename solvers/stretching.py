@@ -19,6 +19,8 @@ import numpy as np
 
 STRETCH = 0.5  # nodes at STRETCH times the spacing for each unit of log distance
 ACCURACY = 1e-11  # of x(z)
+TABLE = 400  # points about each threshold, from which Newton steps start
+MAX_STEPS = 50
 
 
 class Thresholds(NamedTuple):
@@ -36,50 +38,51 @@ class Thresholds(NamedTuple):
     slope: np.ndarray
     width: float
 
-    def seen_from(self, rest: np.ndarray) -> np.ndarray:
-        """Return the leading coordinates of the thresholds at other modes (M, s), shape (M, q)."""
+    def shift(self, rest: np.ndarray) -> np.ndarray:
+        """Return by how much other modes (M, s) move the thresholds down, shape (M,)."""
         count = min(rest.shape[1], self.slope.size)
-        return self.positions - (rest[:, :count] @ self.slope[:count])[:, None]
+        return rest[:, :count] @ self.slope[:count]
 
 
 def stretched(z: np.ndarray, positions: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return x(z) and dx/dz for z (M,) and thresholds (M, q) or (1, q)."""
+    """Return x(z) and dx/dz for z (M,) and thresholds (q,)."""
     away = (z[:, None] - positions) / width
-    x = z + STRETCH * np.sum(np.arcsinh(away) + np.arcsinh(positions / width), axis=1)
+    x = z + STRETCH * (np.sum(np.arcsinh(away), axis=1) + np.sum(np.arcsinh(positions / width)))
     return x, 1.0 + STRETCH / width * np.sum(1.0 / np.sqrt(1.0 + away**2), axis=1)
 
 
 def unstretched(
-    x: np.ndarray, positions: np.ndarray, width: float, guess: np.ndarray | None = None
+    x: np.ndarray, positions: np.ndarray, width: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return z(x) and dx/dz there by Newton's method, bisecting where a step gains too little."""
-    low, high = np.minimum(x, 0.0), np.maximum(x, 0.0)  # since x(0) = 0 and dx/dz >= 1
-    z = 0.5 * (low + high) if guess is None else np.clip(guess, low, high)
-    before = np.full_like(x, np.inf)
-    while True:
+    """Return z(x) and dx/dz there by Newton's method from a table that brackets each z."""
+    low, high = min(x.min(), -1.0), max(x.max(), 1.0)  # they bracket z: x(0) = 0 and dx/dz >= 1
+    reach = np.arcsinh((high - low) / width)
+    distances = width * np.sinh(np.linspace(-reach, reach, TABLE))
+    inner = (positions[:, None] + distances).ravel()
+    table = np.unique(np.concatenate([[low], inner[(inner > low) & (inner < high)], [high]]))
+    values, _ = stretched(table, positions, width)
+    cell = np.clip(np.searchsorted(values, x) - 1, 0, table.size - 2)
+    z = np.interp(x, values, table)
+    for _ in range(MAX_STEPS):
         found, slope = stretched(z, positions, width)
-        gap = found - x
-        if np.all((np.abs(gap) < ACCURACY) | (high - low <= 1e-15 * np.abs(x))):
-            return z, slope
-        low, high = np.where(gap < 0, z, low), np.where(gap > 0, z, high)
-        step = z - gap / slope
-        good = (step > low) & (step < high) & (np.abs(gap) < 0.5 * before)
-        z = np.where(good, step, 0.5 * (low + high))
-        before = np.abs(gap)
+        step = (found - x) / slope
+        if np.max(np.abs(step) * slope) < ACCURACY:
+            break
+        z = np.clip(z - step, table[cell], table[cell + 1])
+    return z, slope
 
 
-def placed(
-    nodes: np.ndarray, thresholds: Thresholds, guess: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def placed(nodes: np.ndarray, thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
     """Return nodes with x turned into z_0, and the factors of their weights.
+
+    Thresholds at z_k - s are those at z_k seen from z_0 + s, up to a constant:
+    x(z_0; z_k - s) = x(z_0 + s; z_k) - x(s; z_k).
 
     Parameters
     ----------
     nodes : ndarray, shape (M, r)
         x and the other modes.
     thresholds : Thresholds
-    guess : ndarray, shape (M, r), optional
-        The result for other thresholds close by.
 
     Returns
     -------
@@ -87,6 +90,9 @@ def placed(
     factors : ndarray, shape (M,)
         exp(-z_0^2/2) dz_0/dx.
     """
-    start = None if guess is None else guess[:, 0]
-    z, slope = unstretched(nodes[:, 0], thresholds.seen_from(nodes[:, 1:]), thresholds.width, start)
+    positions, width = thresholds.positions, thresholds.width
+    shift = thresholds.shift(nodes[:, 1:])
+    origin, _ = stretched(shift, positions, width)
+    z, slope = unstretched(nodes[:, 0] + origin, positions, width)
+    z = z - shift
     return np.concatenate([z[:, None], nodes[:, 1:]], axis=1), np.exp(-0.5 * z**2) / slope

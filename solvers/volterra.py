@@ -239,6 +239,9 @@ def _solve_chunk(code, parameters, table, K, p, U, H, w, D, iterations):
                 m = min(begin + lane, M - 1)
                 for i in range(p):
                     known[i, lane] = U[m, first + i]
+                if first > 0 and lanes_H[first, lane] == 0.0:  # no guess: where the path has come
+                    for i in range(first, first + p):
+                        lanes_H[i, lane] = lanes_H[first - 1, lane]
             _history(K, first, p, lanes_w, known)
             _solve_panel(
                 code, parameters, table, K, first, p, known, lanes_H, lanes_w, lanes_D, work, used
@@ -278,7 +281,7 @@ def solve_paths(
     U : ndarray, shape (M, N)
         Drive of each path.
     H : ndarray, shape (M, N)
-        Initial guess; overwritten by the solution.
+        Initial guess, 0 where there is none; overwritten by the solution.
 
     Returns
     -------

@@ -18,23 +18,34 @@ CASES = [
 @pytest.mark.parametrize(("positions", "width"), CASES)
 def test_the_coordinate_and_its_inverse(positions, width):
     z = np.concatenate([np.linspace(-7, 7, 201), positions, positions + width])
-    x, slope = stretched(z, positions[None, :], width)
-    assert stretched(np.zeros(1), positions[None, :], width)[0] == pytest.approx([0.0], abs=1e-14)
+    x, slope = stretched(z, positions, width)
+    assert stretched(np.zeros(1), positions, width)[0] == pytest.approx([0.0], abs=1e-14)
     assert np.all(slope >= 1.0)
-    many = np.repeat(positions[None, :], z.size, axis=0)
-    for guess in (None, z + 0.01, np.zeros_like(z)):
-        back, found = unstretched(x, many, width, guess)
-        np.testing.assert_allclose(back, z, atol=1e-11)
-        np.testing.assert_allclose(stretched(back, many, width)[0], x, rtol=1e-9, atol=1e-9)
-        assert np.all(found >= 1.0)
+    back, found = unstretched(x, positions, width)
+    np.testing.assert_allclose(back, z, atol=1e-11)
+    np.testing.assert_allclose(stretched(back, positions, width)[0], x, rtol=1e-9, atol=1e-9)
+    assert np.all(found >= 1.0)
+
+
+def test_placed_nodes_lie_at_their_stretched_coordinates():
+    thresholds = Thresholds(np.array([-0.4, 1.1]), np.array([0.3, -0.2]), 1e-3)
+    rng = np.random.default_rng(0)
+    nodes = np.column_stack([rng.uniform(-9, 9, 50), rng.standard_normal((50, 2))])
+    z, factors = placed(nodes, thresholds)
+    np.testing.assert_array_equal(z[:, 1:], nodes[:, 1:])
+    for (x, *rest), (leading, *_), factor in zip(nodes, z, factors, strict=True):
+        seen = thresholds.positions - np.dot(rest, thresholds.slope)
+        found, slope = stretched(np.array([leading]), seen, thresholds.width)
+        assert found == pytest.approx([x], abs=1e-9)
+        assert factor == pytest.approx(np.exp(-0.5 * leading**2) / slope[0], rel=1e-9)
 
 
 @pytest.mark.parametrize(("positions", "width"), CASES)
 def test_the_slope_is_the_derivative(positions, width):
     z = np.linspace(-3.0, 3.0, 37) + 0.01
     step = 1e-3 * np.minimum(1.0, np.abs(z[:, None] - positions).min(axis=1))
-    up, down = (stretched(z + s * step, positions[None, :], width)[0] for s in (1, -1))
-    _, slope = stretched(z, positions[None, :], width)
+    up, down = (stretched(z + s * step, positions, width)[0] for s in (1, -1))
+    _, slope = stretched(z, positions, width)
     np.testing.assert_allclose((up - down) / (2 * step), slope, rtol=1e-4)
 
 
