@@ -27,7 +27,7 @@ INACTIVE = 1e-13  # D t_max below which a path does not respond
 STEEP = 3.0  # standard deviation of H at the horizon from which thresholds count as sharp
 DEEP = 30.0  # D at a threshold over D at H = 0 that makes it one
 OUTGROWN = 0.7  # change of the log width at which nodes are placed anew
-NEGLIGIBLE = 1e-7  # scale of modes that are left out
+NEGLIGIBLE = 1e-5  # scale of modes that are left out
 
 
 def compressed(components: tuple[Component, ...], atoms: int) -> tuple[Component, ...]:
