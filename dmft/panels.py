@@ -75,3 +75,22 @@ def transferred(averages: Averages, grid: Grid, target: Grid) -> Averages:
         move @ averages.overlap,
         move @ averages.mean_D,
     )
+
+
+def extended(averages: Averages, longer: Grid) -> Averages:
+    """Return the averages on a grid that goes on, with weights that stay, as a first guess there.
+
+    R_w(t, s) = -(A S)(t, s) stays at its last value too for s before the end of the old grid.
+    """
+    size, added = len(averages.A), longer.size - len(averages.A)
+    last_D = averages.mean_D[-1]
+    A = np.zeros((longer.size, longer.size))
+    A[:size, :size] = averages.A
+    A[size:, :size] = averages.A[-1]
+    A[size:, size - 1] -= last_D
+    A[np.arange(size, longer.size), np.arange(size, longer.size)] = last_D
+    vectors = (
+        np.pad(x, (0, added), mode="edge")
+        for x in (averages.mean_w, averages.overlap, averages.mean_D)
+    )
+    return Averages(np.pad(averages.C_w, (0, added), mode="edge"), A, *vectors)

@@ -32,6 +32,7 @@ from dmft.kernels import Averages
 from dmft.panels import (
     GRID_SHARE,
     MAX_PANELS,
+    extended,
     inaccurate_panels,
     initial_grid,
     transferred,
@@ -57,6 +58,9 @@ REFINEMENT = 0.25  # of that importance from one rule to the next
 GROWTH = 1.3  # least growth of the number of points from one rule to the next
 MAX_ROUNDS = 12
 MAX_PATHS = 60_000  # which take about 200 MB
+PATIENCE = 60  # sweeps after which the grid is taken part by part
+STRIDE = 2  # panels by which the part grows
+MARCH = 1.0  # change, in allowed errors, at which it grows
 ROUGH, FINE = 0.05, 0.03  # changes, in allowed errors, at which sweeps stop
 ITERATION = 0.1  # allowed errors that unfinished sweeps may leave
 SAFETY = 3.0  # estimated error over the differences, since the checks are not exact either
@@ -340,8 +344,7 @@ def _refine_grid(
     """
     failures = 0
     for _ in range(MAX_ROUNDS):
-        process = system.process(cheap)
-        point = system.solve(process, x, ROUGH, run.max_sweeps)
+        process, point = _cheap_solution(system, cheap, x, run)
         x = point.x
         coarse = _Level(system, process, x)
         run.note(f"grid of {system.grid.panels} panels", point)
@@ -364,8 +367,7 @@ def _refine_grid(
             continue
         finer = Grid(system.grid.edges, system.grid.stages + EXTRA_STAGES)
         fine_system, y = _moved(coarse, finer)
-        fine_process = fine_system.process(cheap)
-        check = fine_system.solve(fine_process, y, ROUGH, run.max_sweeps)
+        fine_process, check = _cheap_solution(fine_system, cheap, y, run)
         run.note(f"{finer.stages} stages", check)
         fine = _Level(fine_system, fine_process, check.x)
         marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
@@ -375,6 +377,31 @@ def _refine_grid(
         system, x = _moved(coarse, system.grid.split(marked))
     run.converged = False
     return coarse, _Level(system, process, system.start()), cheap
+
+
+def _cheap_solution(
+    system: SelfConsistency, cheap: NoiseRule, x: np.ndarray, run: _Run
+) -> tuple[EffectiveProcess, FixedPoint]:
+    """Solve the cheap map from x, or, where that takes too long, on growing parts of the grid.
+
+    Over long horizons sweeps blow the errors of a guess up before they remove them. Over a part
+    they settle fast once what comes before has settled, since everything is causal.
+    """
+    process = system.process(cheap)
+    point = system.solve(process, x, ROUGH, min(PATIENCE, run.max_sweeps))
+    if point.success or system.grid.panels <= STRIDE or run.max_sweeps <= PATIENCE:
+        return process, point
+    grid = system.grid
+    part = SelfConsistency(system.problem, grid.leading(STRIDE), system.tolerance)
+    x = part.start()
+    while part.grid.panels < grid.panels:
+        point = part.solve(part.process(cheap), x, MARCH, run.max_sweeps)
+        run.note(f"up to t = {part.grid.t_max:.3g}", point)
+        longer = grid.leading(min(part.grid.panels + STRIDE, grid.panels))
+        x = extended(Averages.unpack(point.x, part.grid.size), longer).pack()
+        part = SelfConsistency(system.problem, longer, system.tolerance)
+    process = system.process(cheap)
+    return process, system.solve(process, x, ROUGH, run.max_sweeps)
 
 
 def _cheap_rule(rule: NoiseRule | None, rtol: float) -> NoiseRule:

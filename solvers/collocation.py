@@ -153,6 +153,10 @@ class Grid:
         middles = 0.5 * (self.edges[1:] + self.edges[:-1])
         return Grid(np.sort(np.concatenate([self.edges, middles[marked]])), self.stages)
 
+    def leading(self, count: int) -> Grid:
+        """Return the grid of the first `count` panels."""
+        return Grid(self.edges[: count + 1], self.stages)
+
     def locate(self, t: np.ndarray) -> np.ndarray:
         """Return the panel of each time, an edge belonging to the panel on its left."""
         return np.clip(np.searchsorted(self.edges, t, side="left") - 1, 0, self.panels - 1)

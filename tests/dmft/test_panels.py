@@ -7,6 +7,7 @@ from dmft.kernels import Averages
 from dmft.panels import (
     GRID_SHARE,
     MAX_PANELS,
+    extended,
     inaccurate_panels,
     initial_grid,
     transferred,
@@ -136,3 +137,26 @@ def test_moved_response_acts_alike():
         errors.append(np.max(np.abs((moved.A - exact.A) @ f)))
     assert errors[0] < 1e-2
     assert errors[1] < errors[0] / 8
+
+
+def test_an_extended_solution_stays_where_it_was():
+    short = GRID.leading(2)
+    size, rng = short.size, np.random.default_rng(0)
+    A = np.tril(rng.standard_normal((size, size)))
+    C_w = rng.standard_normal((size + 1, size + 1))
+    vectors = rng.standard_normal((3, size + 1))
+    longer = extended(Averages(C_w, A, *vectors), GRID)
+    np.testing.assert_array_equal(longer.C_w[: size + 1, : size + 1], C_w)
+    np.testing.assert_array_equal(
+        longer.C_w[size + 1 :, : size + 1], np.tile(C_w[-1], (GRID.size - size, 1))
+    )
+    for found, vector in zip((longer.mean_w, longer.overlap, longer.mean_D), vectors, strict=True):
+        np.testing.assert_array_equal(found[: size + 1], vector)
+        np.testing.assert_array_equal(found[size + 1 :], vector[-1])
+    # the response to what came before stays at its last value
+    response = (longer.A @ GRID.integration)[:, :size]
+    before = A @ short.integration
+    np.testing.assert_allclose(response[:size], before, atol=1e-12)
+    np.testing.assert_allclose(
+        response[size:], np.tile(before[-1], (GRID.size - size, 1)), atol=1e-12
+    )
