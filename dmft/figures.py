@@ -38,7 +38,8 @@ TEST, TRAIN = r"test error  $|w - w^*|^2/2d$", r"train error  $|y - Xw|^2/2n$"
 SHORT_TIME = "time $t$"
 SCALED_TIME = r"scaled time $\tau = t\,/\,2\log(1/\alpha)$"
 HALF_WIDTH = 2.0  # of the bands, in standard errors
-LATE = 0.5  # rates are fitted to the last half of a run
+CURVE = 20  # points of a curve of limits
+LATE = (0.3, 0.6)  # part of a run to which rates are fitted; later the solver's floor shows
 
 
 def require_matplotlib() -> None:
@@ -110,7 +111,7 @@ def search_to_descent(preset: Preset, runs: Sequence[Run]) -> Figure:
 def interpolation(preset: Preset, runs: Sequence[Run]) -> Figure:
     """Draw both errors for each delta < 1, the limit of one and the decay of the other."""
     figure = _figure(preset, (12.5, 4.4))
-    for ax, run in zip(figure.subplots(1, len(runs)), runs, strict=True):
+    for ax, run in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs, strict=True):
         problem, t = run.solution.problem, run.solution.t
         plot_errors(run.solution, run.ensembles[0], ax)
         _limit_line(ax, problem)
@@ -133,7 +134,7 @@ def trade_off(preset: Preset, runs: Sequence[Run]) -> Figure:
     figure = _figure(preset, (6.8, 4.8))
     ax = figure.subplots()
     first = runs[0].solution.problem
-    alphas = np.geomspace(0.05, 4.0, 60)
+    alphas = np.geomspace(0.05, 4.0, CURVE)
     for delta, colour in zip((0.3, 0.5, 0.8), PALETTE, strict=False):
         curve = [_limit_and_rate(Problem(delta, a, 0.0, first.sigma2)) for a in alphas]
         limit, rate = np.array(curve).T
@@ -260,7 +261,6 @@ def phases(preset: Preset, runs: Sequence[Run]) -> Figure:
             rf"$\lambda$ = {problem.lam:g}, $\sigma^2$ = {problem.sigma2:g}"
         )
         ax.set_title(f"{title}\n{setting}", fontsize=10)
-        ax.set_xlabel(SHORT_TIME)
         ax.set_ylabel("error")
         ax.get_legend().remove()
     handles, labels = axes[0].get_legend_handles_labels()
@@ -303,7 +303,7 @@ def _limit_and_rate(problem: Problem) -> tuple[float, float]:
 
 
 def _fitted_rate(t: np.ndarray, train_error: np.ndarray) -> float:
-    late = (LATE * float(t[-1]), float(t[-1]))
+    late = (LATE[0] * float(t[-1]), LATE[1] * float(t[-1]))
     return fit_rate(t, train_error, late, power=1.5).rate
 
 
@@ -351,7 +351,7 @@ def _limit_line(ax: Axes, problem: Problem) -> None:
 def _draw_limits(ax: Axes, runs: Sequence[Run]) -> None:
     """Draw the limit of the test error against lam: theory, both limits, simulations."""
     first = runs[0].solution.problem
-    lams = np.geomspace(1e-3, 0.3, 60)
+    lams = np.geomspace(1e-3, 0.3, CURVE)
     lasso = [
         steady_state(Problem(first.delta, first.alpha, lam, first.sigma2)).test_error
         for lam in lams
@@ -365,7 +365,7 @@ def _draw_limits(ax: Axes, runs: Sequence[Run]) -> None:
         ax.axhline(limit, color=colour, linestyle="--", label=label)
     decay = [run.solution.problem.lam for run in runs]
     ends = [run.solution.test_error[-1] for run in runs]
-    ax.plot(decay, ends, "ko", label=r"theory, $t = 20/\lambda$")
+    ax.plot(decay, ends, "ko", label=r"theory, end of the run")
     for k, marker in enumerate("sD"[: len(runs[0].ensembles)]):
         ensembles = [run.ensembles[k] for run in runs]
         ax.errorbar(
@@ -381,7 +381,7 @@ def _draw_limits(ax: Axes, runs: Sequence[Run]) -> None:
         )
     ax.set_xscale("log")
     top = max(e.test_error[-1] + 4 * e.standard_error("test_error")[-1] for e in ensembles)
-    ax.set_ylim(0, 1.6 * max(top, basis_pursuit))
+    ax.set_ylim(0, 2.1 * max(top, basis_pursuit))
     ax.set_xlabel(r"weight decay $\lambda$")
     ax.set_ylabel("limit of the test error")
     ax.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
@@ -399,11 +399,12 @@ def _extrapolated(runs: Sequence[Run], name: str) -> Any:
 
 
 def _agreement(runs: Sequence[Run], name: str, ensemble: SaddleEnsemble) -> str:
-    """Return how far the saddle average is from the extrapolated theory, in standard errors."""
+    """Return how far the saddle average is from the extrapolated theory, in combined errors."""
     late = ensemble.tau >= 0.5  # before, the extrapolation in 1/log(1/alpha) is not uniform
-    difference = np.abs(ensemble.mean(name) - _extrapolated(runs, name).limit)[late]
-    deviation = np.max(difference / ensemble.standard_error(name)[late])
-    return rf"largest difference, $\tau \geq$ 0.5: {deviation:.1f} s.e."
+    theory = _extrapolated(runs, name)
+    error = np.hypot(ensemble.standard_error(name), theory.numerical_error)
+    deviation = np.max((np.abs(ensemble.mean(name) - theory.limit) / error)[late])
+    return rf"largest difference, $\tau \geq$ 0.5: {deviation:.1f} combined s.e."
 
 
 def _draw_extrapolation(
@@ -503,7 +504,7 @@ def _legend(
     text = f"simulation, $d$ = {ensemble.dimension}, ±2 s.e."
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    unique["theory"] = _line("0.3", "-", "")
+    unique["theory (band: its estimated error)"] = _line("0.3", "-", "")
     unique[text] = Patch(color="0.3", alpha=0.18)
     for note in notes:
         unique[note.get_label()] = note

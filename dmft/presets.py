@@ -127,6 +127,8 @@ def compute(
     ------
     ValueError
         If `rng` is not an integer >= 0.
+    RuntimeError
+        If a solution does not converge, or a simulation breaks down.
     """
     require_integer("rng", rng, low=0)
     effort = preset.full if full else preset.quick
@@ -140,6 +142,8 @@ def _runs(preset: Preset, effort: Effort, rng: int, note: Callable[[str], None])
         label, t = f"problem {k + 1} of {count}", preset.times(k)
         note(f"{label}: theory")
         solution = solve(problem, preset.horizons[k], t, effort.rtol, rng)
+        if solution.status == 2:  # its numbers mean nothing and must not be drawn
+            raise RuntimeError(f"{label}, {problem}: {solution.message}")
         ensembles: tuple[Ensemble, ...] = ()
         saddles = None
         if not preset.saddles:
@@ -177,7 +181,7 @@ def draw(
         Picture to write, .png or .pdf.
     full : bool
         Whether to take larger simulations, more seeds and a more accurate solution; the quick
-        figure takes about a minute.
+        figure takes one to two minutes.
     rng : int
         Seed >= 0.
     progress : callable, optional
@@ -196,6 +200,8 @@ def draw(
         If the directory of `path` does not exist.
     ImportError
         If matplotlib is not installed.
+    RuntimeError
+        If a solution does not converge, or a simulation breaks down; no file is written.
     """
     from dmft import figures
     from dmft.plots import FORMATS, save_figure
@@ -235,12 +241,13 @@ def _small(alphas: tuple[float, ...], last: float) -> tuple[tuple[Problem, ...],
 
 PRESETS: dict[str, Preset] = {
     "lazy-to-rich": Preset(
-        "Lazy to rich: weight decay ends the lazy plateau at about 2 log(alpha)/lam",
+        "Lazy to rich: weight decay ends the lazy plateau at about 2 log(α)/λ",
         *_decaying(tuple((a, lam) for a in (2.0, 5.0) for lam in (0.5, 0.1, 0.01)), NOISE),
     ),
     "search-to-descent": Preset(
-        "Search to descent: a small start waits for a time proportional to log(1/alpha)",
+        "Search to descent: a small start waits for a time proportional to log(1/α)",
         *_small((1e-2, 1e-3, 1e-4), 2.5),
+        Effort((500,), 8, 3e-3),
         log_time=False,
     ),
     "interpolation": Preset(
@@ -249,7 +256,7 @@ PRESETS: dict[str, Preset] = {
         (10.0, 30.0, 200.0),
     ),
     "trade-off": Preset(
-        "Trade-off: a smaller start reaches a better limit more slowly",
+        "Trade-off: along the start α, the limit of the test error against the rate",
         tuple(Problem(DELTA, alpha, 0.0, 0.01) for alpha in (0.1, 0.2, 0.5, 1.0, 2.0)),
         (590.0, 310.0, 95.0, 28.0, 7.3),  # about 5/rate
         Effort((500,), 8, 1e-3),
@@ -257,24 +264,25 @@ PRESETS: dict[str, Preset] = {
         log_time=False,
     ),
     "weight-decay-limit": Preset(
-        "Vanishing decay: a plateau at the interpolator, then the LASSO",
+        "Vanishing decay: a plateau at the interpolator of λ = 0, then the LASSO",
         tuple(Problem(DELTA, 1.0, lam, 0.01) for lam in (0.1, 0.03, 0.01, 0.003)),
-        tuple(20 / lam for lam in (0.1, 0.03, 0.01, 0.003)),
-        Effort((100, 400), 16, 1e-2),
+        tuple(15 / lam for lam in (0.1, 0.03, 0.01, 0.003)),
+        Effort((100, 500), 16, 1e-2),
         Effort((200, 1000), 16, 1e-3),
     ),
     "saddles": Preset(
-        "Saddle to saddle: the limit alpha -> 0, approached like 1/log(1/alpha)",
+        "Saddle to saddle: the limit α → 0, approached like 1/log(1/α)",
         *_small((1e-2, 1e-4, 1e-8), 3.0),
-        Effort((300,), 64, 1e-2),
-        Effort((1000,), 32, 3e-3),
+        Effort((1000,), 24, 1e-2),
+        Effort((2000,), 16, 3e-3),
         log_time=False,
         saddles=True,
     ),
     "grokking": Preset(
         "Grokking: the test error falls long after the train error",
-        *_decaying(tuple((a, lam) for lam in (0.1, 0.03) for a in (3.0, 10.0, 30.0)), 0.0),
-        Effort((300,), 8, 1e-2),
+        *_decaying(tuple((a, lam) for lam in (0.1, 0.03) for a in (3.0, 10.0, 20.0)), 0.0),
+        Effort((500,), 8, 3e-2),
+        Effort((2000,), 16, 1e-2),
     ),
     "phases": Preset(
         "Phases of diagonal linear networks",
@@ -282,11 +290,11 @@ PRESETS: dict[str, Preset] = {
             Problem(DELTA, 5.0, 0.1, NOISE),
             Problem(DELTA, 1e-4, 0.0, NOISE),
             Problem(DELTA, 1.0, 0.0, NOISE),
-            Problem(DELTA, 30.0, 0.03, 0.0),
-            Problem(0.9, 1.0, 0.0, 0.2),
+            Problem(DELTA, 10.0, 0.1, 0.0),
+            Problem(0.8, 1.0, 0.0, 0.2),
             Problem(2.0, 1.0, 0.0, NOISE),
         ),
-        (150.0, 46.0, 30.0, 900.0, 1000.0, 30.0),
-        Effort((400,), 8, 1e-2),
+        (150.0, 46.0, 30.0, 200.0, 200.0, 30.0),
+        Effort((500,), 8, 1e-2),
     ),
 }

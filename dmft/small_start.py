@@ -20,7 +20,6 @@ import numpy as np
 from dmft.problem import Problem
 from dmft.saddles import saddle_to_saddle
 from dmft.simulation import draw_data
-from dmft.steady_states import depth_two_scales
 from dmft.validation import require_integer, require_times
 
 
@@ -95,7 +94,7 @@ def saddle_ensemble(
     ----------
     arXiv:2304.00488, Algorithm 1.
     """
-    if depth_two_scales(problem.mirror) is None:
+    if problem.mirror.pair_scales is None:
         raise ValueError(f"network must have depth two; got {problem.mirror!r}")
     if problem.lam != 0:
         raise ValueError(f"lam must be 0 for saddle-to-saddle dynamics; got {problem.lam!r}")

@@ -1,0 +1,479 @@
+"""Are the error estimates of `dmft.solve` true? Random problems against finer solutions.
+
+    python benchmarks/random_problems.py [--full] [--problems N] [--seed S] [--out DIR]
+
+writes random_problems.md and random_problems.png. Problems are drawn over delta 0.2..4,
+alpha 1e-4..5, lam 0 or 0.01..0.5, sigma2 0..0.5, every law of w* and horizons 1..500. Each is
+solved at two rtol. With the reference's value v(t) of test_error or train_error, the solve is
+good where at all times
+
+    |error| <= 3 x its estimate,        |error| <= 3 rtol (|v(t)| + 1e-3 v(0)).
+
+At least 95 % of the solves that can be judged have to be good; the exit status says so. One that
+does not end within the limit of time is not good. One is undecided where the reference's doubt
+could make up for what is too much. Solves that say themselves that they have not succeeded are
+counted apart.
+
+References share neither noise rule nor nodes with the solve and start from nothing, on the most
+accurate solution's panels cut in two, with another number of nodes in each.
+
+- Sobol: scrambled nets of 24 modes whose number of points grows as rtol falls.
+- Sparse: where their doubt is above half of what is permitted (the estimate can be far below
+  rtol), a rule like the solver's, of another spacing and offset in the leading mode and with a
+  sparse grid that keeps terms down to an eighth. It has to agree with the nets within the errors
+  that the two state.
+
+They take about thirty times the time of an expensive solve and more for a cheap one. The doubt is
+two standard errors over three nets, or what two more sparse rules change; it is listed as a share
+of the error that is permitted.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from reporting import parser, save, subplots, table, versions, write
+
+from dmft.problem import Problem
+from dmft.signals import Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian, SignalLaw
+from dmft.solution import Solution
+from dmft.solver import solve
+from solvers.collocation import Grid
+from solvers.noise_rules import NoiseRule, SobolRule, SparseRule
+
+OBSERVABLES = ("test_error", "train_error")
+FACTOR = 3.0  # by which an estimate may be exceeded
+SHARE = 0.95  # of the solves that must be good
+STAGES = 7
+POINTS = 30.0  # of the Sobol nets in all strata, times 1/rtol: about as many as solves need paths
+MODES = 24
+LEAST_POINTS = 256  # in a stratum
+# A solution under three nets states 3 (|a - b| + |a - c|) as its error, in the mean 6.8 standard
+# deviations of a net and 12 of the mean over the three.
+TWO_STANDARD_ERRORS = 1.0 / 6.0
+WHOLE_CHANGE = 1.0 / 3.0  # of the stated error under a sparse rule, without the solver's safety
+SPACING = 0.7  # no power of two: the leading rules share no node
+LEVEL = 1.0 / 8.0  # of the importance that the solver's sparse grid keeps
+EXTRA_ATOMS = 7
+SMALL = 0.5  # doubt over the error that is permitted, at which a reference is good enough
+ATOL = 1e-3  # of the value at t = 0, that `solve` always allows
+SLOW = 20.0  # seconds
+REFERENCE_LIMIT = 3.0  # of the time that a solve may take
+
+
+class Case(NamedTuple):
+    """A problem and its horizon."""
+
+    problem: Problem
+    t_max: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A solution to measure others by; its doubt is `share` of the error that it states."""
+
+    kind: str
+    solution: Solution
+    share: float
+    disputed: bool = False
+
+    def doubt(self, name: str) -> np.ndarray:
+        """Return how far the values may be from the truth, shape (T,)."""
+        return self.share * self.solution.error[name]
+
+    def agrees(self, other: Reference) -> bool:
+        """Whether two references differ by no more than the errors that they state."""
+        mine, theirs = self.solution, other.solution
+        return all(
+            np.all(
+                np.abs(mine.values[name] - theirs.values[name])
+                <= mine.error[name] + theirs.error[name]
+            )
+            for name in OBSERVABLES
+        )
+
+    def measure(self, solution: Solution) -> dict[str, float]:
+        """Return the measured fields of an `Outcome`."""
+        starts = initial_values(solution.problem)
+        largest: dict[str, float] = {}
+        for name in OBSERVABLES:
+            value, estimate = self.solution.values[name], solution.error[name]
+            error, doubt = np.abs(solution.values[name] - value), self.doubt(name)
+            allowed = solution.rtol * (np.abs(value) + ATOL * starts[name])
+            permitted = FACTOR * np.minimum(estimate, allowed)
+            ratios = {
+                "over_estimate": error / estimate,
+                "over_allowed": error / allowed,
+                "doubt": doubt / permitted,
+                "certain": (error - doubt) / permitted,
+            }
+            for key, ratio in ratios.items():
+                largest[key] = max(largest.get(key, -math.inf), float(np.max(ratio)))
+        return largest
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One solve against the reference.
+
+    `over_estimate` and `over_allowed` are the largest errors over the solver's estimate and over
+    rtol (|v(t)| + 1e-3 v(0)). The smaller of what the two conditions permit is the unit of `doubt`,
+    that of the reference, and of `certain`, the largest error less the doubt.
+    """
+
+    case: Case
+    rtol: float
+    seconds: float
+    success: bool
+    message: str
+    paths: int = 0
+    nodes: int = 0
+    over_estimate: float = math.nan
+    over_allowed: float = math.nan
+    doubt: float = math.nan
+    certain: float = math.nan
+    reference: str = "none"
+    reference_cost: float = math.nan
+    disputed: bool = False
+
+    @property
+    def good(self) -> bool:
+        """Whether the errors are within what is permitted."""
+        return max(self.over_estimate, self.over_allowed) <= FACTOR
+
+    @property
+    def missed(self) -> bool:
+        """Whether an error is certainly too large, or there is no solution."""
+        return self.nodes == 0 or self.certain > 1
+
+
+def draw_cases(count: int, seed: int) -> Iterator[Case]:
+    """Yield random problems; the first ones do not depend on how many there are."""
+    for k in range(count):
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k,)))
+        problem = Problem(
+            delta=_log_uniform(rng, 0.2, 4.0),
+            alpha=_log_uniform(rng, 1e-4, 5.0),
+            lam=_log_uniform(rng, 0.01, 0.5) if rng.random() < 0.5 else 0.0,
+            sigma2=rng.uniform(0.0, 0.5) if rng.random() < 0.75 else 0.0,
+            signal=_draw_signal(rng, k),
+        )
+        yield Case(problem, float(f"{_log_uniform(rng, 1.0, 500.0):.4g}"))
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw log-uniformly; four digits, so that what is printed is the whole number."""
+    return float(f"{math.exp(rng.uniform(math.log(low), math.log(high))):.4g}")
+
+
+def _draw_signal(rng: np.random.Generator, k: int) -> SignalLaw:
+    """Draw a law of size about one; all kinds in turn."""
+    size = _log_uniform(rng, 0.5, 2.0)
+    density = _log_uniform(rng, 0.05, 1.0)
+    if k % 5 == 0:
+        return Bernoulli(density, size)
+    if k % 5 == 1:
+        return BernoulliGaussian(density, size, float(rng.choice([0.0, 1.0])))
+    if k % 5 == 2:
+        return Gaussian(size, float(rng.choice([0.0, 0.5])))
+    if k % 5 == 3:
+        return Discrete([-size, 0.0, 1.0], [density / 2, 1 - density, density / 2])
+    return Empirical(np.round(size * rng.laplace(size=int(rng.integers(5, 200))), 3))
+
+
+def times(t_max: float) -> np.ndarray:
+    """Return times early and late, which no grid prefers."""
+    return np.union1d(np.geomspace(1e-3, 1.0, 16), np.linspace(0.0, 1.0, 18)[1:]) * t_max
+
+
+def examine(case: Case, rtols: tuple[float, ...], limit: float = math.inf) -> list[Outcome]:
+    """Solve at each rtol within `limit` seconds and compare with the reference."""
+    t = times(case.t_max)
+    solves = [_attempt(case, rtol, t, limit) for rtol in rtols]
+    usable = [
+        (solution, seconds)
+        for solution, seconds in solves
+        if isinstance(solution, Solution) and solution.status < 2
+    ]
+    reference, cost = None, math.nan
+    if usable:
+        best, seconds = min(usable, key=lambda pair: pair[0].rtol)
+        started = time.process_time()
+        reference = find_reference(best, REFERENCE_LIMIT * limit)
+        cost = (time.process_time() - started) / seconds
+    return [
+        outcome(case, rtol, found, reference, seconds, cost)
+        for rtol, (found, seconds) in zip(rtols, solves, strict=True)
+    ]
+
+
+def _attempt(
+    case: Case, rtol: float, t: np.ndarray, limit: float
+) -> tuple[Solution | Exception, float]:
+    """Return the solution, or what went wrong, and the processor time in seconds."""
+    started = time.process_time()
+    outcome: Solution | Exception
+    try:
+        with time_limit(limit):
+            outcome = solve(case.problem, case.t_max, t, rtol)
+    except Exception as error:  # whatever it is, the other problems go on
+        outcome = error
+    return outcome, time.process_time() - started
+
+
+def outcome(
+    case: Case,
+    rtol: float,
+    found: Solution | Exception,
+    reference: Reference | None,
+    seconds: float,
+    cost: float,
+) -> Outcome:
+    """Return what came of one solve."""
+    if not isinstance(found, Solution):
+        return Outcome(case, rtol, seconds, False, f"{type(found).__name__}: {found}")
+    base = Outcome(
+        case,
+        rtol,
+        seconds,
+        found.success,
+        found.message,
+        paths=found.stats["paths"],
+        nodes=found.stats["nodes"],
+        reference_cost=cost,
+    )
+    if reference is None:
+        return base
+    return replace(
+        base, **reference.measure(found), reference=reference.kind, disputed=reference.disputed
+    )
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError soon after this time; no limit where it is infinite."""
+    if math.isinf(seconds):
+        yield
+        return
+
+    expired = False
+
+    def stop(*_: Any) -> None:
+        nonlocal expired
+        expired = True
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except (TimeoutError, SystemError):  # a compiled function turns the first into the second
+        if not expired:
+            raise
+        raise TimeoutError(f"not finished after {seconds:g} s") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def find_reference(solution: Solution, limit: float) -> Reference | None:
+    """Return the reference for a solution; each try may take `limit` seconds."""
+    nets = sparse = None
+    with suppress(TimeoutError), time_limit(limit):
+        nets = Reference("Sobol", finer(solution, sobol_rule(solution)), TWO_STANDARD_ERRORS)
+    if nets is not None and nets.measure(solution)["doubt"] <= SMALL:
+        return nets
+    with suppress(TimeoutError), time_limit(limit):
+        sparse = Reference("sparse", finer(solution, sparse_rule(solution)), WHOLE_CHANGE)
+    if sparse is None or nets is None:
+        return nets or sparse
+    return replace(sparse, disputed=not sparse.agrees(nets))
+
+
+def finer(solution: Solution, rule: NoiseRule) -> Solution:
+    """Solve under another rule on another grid."""
+    edges = solution.grid.edges
+    grid = Grid(np.union1d(edges, 0.5 * (edges[1:] + edges[:-1])), STAGES)
+    rtol = 0.1 * solution.rtol
+    return solve(solution.problem, grid.t_max, solution.t, rtol, grid=grid, rule=rule)
+
+
+def sobol_rule(solution: Solution) -> SobolRule:
+    """Return a Sobol net of a size that suits the tolerance."""
+    strata = min(len(solution.problem.signal.components()), SobolRule.atoms)
+    points = max(LEAST_POINTS, POINTS / solution.rtol / strata)
+    return SobolRule(2 ** round(math.log2(points)), MODES)
+
+
+def sparse_rule(solution: Solution) -> SparseRule:
+    """Return another rule of the solver's family."""
+    text = solution.stats["noise_rule"]
+    values = dict(part.split("=") for part in text[text.index("(") + 1 : -1].split(", "))
+    return SparseRule(
+        spacing=SPACING * float(values["spacing"]),
+        tolerance=LEVEL * float(values["tolerance"]),
+        offset=0.5,
+        atoms=int(values["atoms"]) + EXTRA_ATOMS,
+        max_points=4 * SparseRule.max_points,
+    )
+
+
+def initial_values(problem: Problem) -> dict[str, float]:
+    """Return test and train error at t = 0, where w = 0."""
+    square = problem.signal.second_moment
+    return {"test_error": 0.5 * square, "train_error": 0.5 * (square + problem.sigma2)}
+
+
+def describe(case: Case) -> str:
+    """Return the problem in one line."""
+    p = case.problem
+    law = {k: v if np.ndim(v) == 0 else f"{len(v)} values" for k, v in p.signal.config().items()}
+    name, *values = (str(v) for v in law.values())
+    return (
+        f"delta {p.delta:g}, alpha {p.alpha:g}, lam {p.lam:g}, sigma2 {p.sigma2:.3g}, "
+        f"{name} {' '.join(values)}, t {case.t_max:g}"
+    )
+
+
+HEAD = (
+    "no.", "problem", "rtol", "time / s", "paths", "nodes", "error/estimate", "error/allowed",
+    "reference", "doubt", "its cost", "verdict",
+)  # fmt: skip
+
+
+def cells(number: int, outcome: Outcome) -> list[str]:
+    """Return a row of the table."""
+    return [
+        str(number),
+        describe(outcome.case),
+        f"{outcome.rtol:.0e}",
+        f"{outcome.seconds:.2f}",
+        str(outcome.paths),
+        str(outcome.nodes),
+        f"{outcome.over_estimate:.2g}",
+        f"{outcome.over_allowed:.2g}",
+        outcome.reference,
+        f"{outcome.doubt:.2g}",
+        f"{outcome.reference_cost:.3g}",
+        verdict(outcome),
+    ]
+
+
+def verdict(outcome: Outcome) -> str:
+    """Return what there is to say of a solve."""
+    remarks = ["good" if outcome.good else "MISSED" if outcome.missed else "undecided"]
+    if not outcome.success:
+        remarks.append(outcome.message)
+    if outcome.disputed:
+        remarks.append("references disagree")
+    if outcome.seconds > SLOW:
+        remarks.append("slow")
+    return "; ".join(remarks)
+
+
+def share_of_good(outcomes: list[Outcome]) -> float:
+    """Return the share of good solves among those that can be judged."""
+    good, missed = sum(o.good for o in outcomes), sum(o.missed for o in outcomes)
+    return good / max(good + missed, 1)
+
+
+def report(outcomes: list[tuple[int, Outcome]], seed: int) -> str:
+    """Return the Markdown text."""
+    results = [outcome for _, outcome in outcomes]
+    summary = []
+    for rtol in sorted({o.rtol for o in results}, reverse=True):
+        part = [o for o in results if o.rtol == rtol]
+        counts = (
+            sum(o.good for o in part),
+            sum(o.missed for o in part),
+            sum(not (o.good or o.missed) for o in part),
+            sum(o.certain > 1 for o in part),
+            sum(o.nodes == 0 for o in part),
+            sum(not o.success and o.nodes > 0 for o in part),
+            sum(o.seconds > SLOW for o in part),
+            sum(o.disputed for o in part),
+        )
+        share = f"{100 * share_of_good(part):.1f}"
+        median = f"{np.median([o.seconds for o in part]):.2f}"
+        summary.append([f"{rtol:.0e}", len(part), share, *counts, median])
+    head = (
+        "rtol", "solves", "good / %", "good", "missed", "undecided", "errors too large",
+        "no solution", "says it failed", f"over {SLOW:g} s", "references disagree",
+        "median time / s",
+    )  # fmt: skip
+    return "\n".join(
+        [
+            "# Error estimates on random problems",
+            "",
+            f"Seed {seed}. Good: errors of test_error and train_error below {FACTOR:g} times the "
+            f"estimate and {FACTOR:g} times the tolerance at all "
+            f"{times(1.0).size} times. Times are processor times.",
+            "",
+            table(head, summary),
+            "",
+            "Largest errors over the estimate and over the allowed error; the reference's "
+            "doubt over what is permitted, and its time over that of the most accurate solve:",
+            "",
+            table(HEAD, [cells(*pair) for pair in outcomes]),
+            "",
+            versions(),
+        ]
+    )
+
+
+def draw(outcomes: list[tuple[int, Outcome]], directory: Any) -> None:
+    """Write the errors over estimate and tolerance, one point a solve."""
+    figure, axes = subplots(2)
+    done = [o for _, o in outcomes if o.nodes]
+    for rtol in sorted({o.rtol for o in done}, reverse=True):
+        part = [o for o in done if o.rtol == rtol]
+        label = f"rtol {rtol:.0e}"
+        axes[0].loglog(
+            [o.over_estimate for o in part], [o.over_allowed for o in part], "o", ms=4, label=label
+        )
+        axes[1].loglog(
+            [o.case.t_max for o in part], [o.seconds for o in part], "o", ms=4, label=label
+        )
+    axes[0].axvline(FACTOR, color="k", lw=0.8)
+    axes[0].axhline(FACTOR, color="k", lw=0.8)
+    axes[0].set(xlabel="error / estimate", ylabel="error / allowed error")
+    axes[1].set(xlabel="horizon", ylabel="processor time / s")
+    axes[1].legend()
+    save(figure, directory, "random_problems")
+
+
+def main() -> None:
+    options = parser("Error estimates on random problems.", "200 problems (an hour or more)")
+    options.add_argument("--problems", type=int, help="number of problems (default: 20, or 200)")
+    options.add_argument("--first", type=int, default=0, help="number of the first problem")
+    options.add_argument("--rtol", type=float, nargs="+", default=[1e-2, 1e-3])
+    options.add_argument("--seed", type=int, default=0, help="of the problems (default: 0)")
+    options.add_argument("--limit", type=float, default=60.0, help="seconds for one solve")
+    arguments = options.parse_args()
+    count = arguments.problems or (200 if arguments.full else 20)
+    rtols = tuple(arguments.rtol)
+
+    solve(Problem(1.0), 1.0, rtol=0.1)  # compiles
+    outcomes = []
+    for number, case in enumerate(draw_cases(arguments.first + count, arguments.seed)):
+        if number < arguments.first:
+            continue
+        for outcome in examine(case, rtols, arguments.limit):
+            outcomes.append((number, outcome))
+            print(" | ".join(cells(number, outcome)), file=sys.stderr, flush=True)
+    write(arguments.out, "random_problems", report(outcomes, arguments.seed))
+    draw(outcomes, arguments.out)
+    results = [outcome for _, outcome in outcomes]
+    sys.exit(0 if share_of_good(results) >= SHARE else 1)
+
+
+if __name__ == "__main__":
+    main()
