@@ -420,7 +420,7 @@ def draw(results: list[Result], directory: Any) -> None:
     ax.set_xscale("log")
     ax.set_yticks(y, [r.regime.name.replace(", sigma2", "\nsigma2") for r in results], fontsize=7)
     ax.set_xlabel("time of a solve / time of one direct run")
-    ax.legend()
+    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))
     save(figure, directory, "regimes")
 
 

@@ -152,7 +152,7 @@ def main() -> None:
     ]
     write(arguments.out, "scaling", "\n".join(text))
     draw(
-        {"horizon": horizon, "nodes": nodes, "points of the Sobol rule": paths, "threads": threads},
+        {"horizon": horizon, "nodes": nodes, "points of the Sobol rule": paths},
         arguments.out,
     )
 
@@ -167,7 +167,7 @@ def draw(panels: dict[str, list[Row]], directory) -> None:
         ax.set_ylabel("time / s", color="C0")
         right = ax.twinx()
         right.plot(x, [row.memory for row in found], "s--", color="C1")
-        right.set_ylim(bottom=0)
+        right.set_ylim(0, 1.2 * max(row.memory for row in found))
         right.set_ylabel("peak memory / MB", color="C1")
     save(figure, directory, "scaling")
 

@@ -15,29 +15,27 @@ errors at t = 0, whose means are known, as control variates.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numba
 import numpy as np
+from reporting import parser, save, subplots, table, timed, versions, write
 from textbook import solve_textbook
 
 from dmft.problem import Problem
 from dmft.simulation import Ensemble, simulate
 from dmft.solution import Solution
 from dmft.solver import solve
-from solvers.noise_rules import MonteCarloRule, NoiseRule, SobolRule
+from solvers.noise_rules import MonteCarloRule, NoiseRule, SobolRule, SparseRule
 
 PROBLEM = Problem(delta=0.5, alpha=1.0, lam=0.1, sigma2=0.1)
 T_MAX = 10.0
 TIMES = np.linspace(0.0, T_MAX, 11)
 OBSERVABLES = ("test_error", "train_error")
 RULE_RTOL = 1e-3  # the grid of `solve` under a given noise rule: its error is far below the noise's
+SPARSE_RTOL = 1e-5  # the same for sparse grids
+SPACING = 0.5  # of their leading nodes: the integrand is smooth here
 SIMULATION_RTOL = 1e-4  # far below the fluctuations from seed to seed
 
 
@@ -46,6 +44,7 @@ class Plan(NamedTuple):
 
     repeats: int
     rtols: tuple[float, ...]
+    sparse: tuple[float, ...]
     sobol: tuple[int, ...]
     monte_carlo: tuple[int, ...]
     textbook: tuple[tuple[int, int], ...]
@@ -55,6 +54,7 @@ class Plan(NamedTuple):
 QUICK = Plan(
     repeats=3,
     rtols=(1e-2, 1e-3, 1e-4, 1e-5),
+    sparse=(1e-2, 1e-3),
     sobol=(256, 1024),
     monte_carlo=(256, 1024),
     textbook=((40, 250), (40, 1000), (80, 1000)),
@@ -63,6 +63,7 @@ QUICK = Plan(
 FULL = Plan(
     repeats=5,
     rtols=(1e-2, 1e-3, 1e-4, 1e-5, 1e-6),
+    sparse=(1e-1, 1e-2, 1e-3, 1e-4),
     sobol=(256, 1024, 4096, 16384),
     monte_carlo=(256, 1024, 4096, 16384),
     textbook=((40, 250), (40, 1000), (40, 4000), (80, 1000), (80, 4000), (160, 4000)),
@@ -81,7 +82,7 @@ class Row(NamedTuple):
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    arguments = parser("Error against time on the default problem.", "all settings").parse_args()
     plan = FULL if arguments.full else QUICK
     compile_everything()
     reference = solve(PROBLEM, T_MAX, TIMES, rtol=1e-7)
@@ -97,22 +98,13 @@ def main() -> None:
         *(row for ensemble in ensembles for row in simulation_rows(ensemble, reference)),
     ]
     text = report(plan, reference, rows, ensembles)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "work_precision.md").write_text(text, encoding="utf-8")
-    draw(rows, arguments.out / "work_precision.png")
-    print(text)
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Error against time on the default problem.")
-    parser.add_argument("--full", action="store_true", help="all settings (many minutes)")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="directory (default: out)")
-    return parser.parse_args()
+    write(arguments.out, "work_precision", text)
+    draw(rows, arguments.out)
 
 
 def compile_everything() -> None:
     """Run every method once on something small, so that no time includes compilation."""
-    for rule in (None, SobolRule(paths=16), MonteCarloRule(paths=16)):
+    for rule in (None, SparseRule(0.5, 0.1), SobolRule(paths=16), MonteCarloRule(paths=16)):
         solve(PROBLEM, 1.0, rtol=0.1, rule=rule)
     solve_textbook(PROBLEM, 1.0, 4, 10, np.random.default_rng(0), tol=0.1)
     simulate(PROBLEM, [0.0, 1.0], dimension=20, seeds=1, workers=1)
@@ -128,9 +120,8 @@ def measured(
     """Return the medians over repeats of time and errors of run(repeat)."""
     seconds, errors = [], []
     for repeat in range(repeats):
-        start = time.perf_counter()
-        values = run(repeat)
-        seconds.append(time.perf_counter() - start)
+        elapsed, values = timed(lambda k=repeat: run(k))
+        seconds.append(elapsed)
         errors.append([relative(values[n], reference.values[n]) for n in OBSERVABLES])
     test, train = np.median(errors, axis=0)
     return Row(method, setting, float(np.median(seconds)), (float(test), float(train)))
@@ -141,26 +132,28 @@ def relative(values: np.ndarray, exact: np.ndarray) -> float:
 
 
 def solver_rows(plan: Plan, reference: Solution) -> Iterator[Row]:
-    """Measure `dmft.solve` under its own rule and under two given ones."""
+    """Measure `dmft.solve` under its own rule and under given ones."""
 
     def automatic(rtol: float) -> Callable[[int], dict[str, np.ndarray]]:
         return lambda repeat: solve(PROBLEM, T_MAX, TIMES, rtol).values
 
-    def given(rule: Callable[..., NoiseRule], paths: int) -> Callable[[int], dict[str, np.ndarray]]:
-        return lambda repeat: (
-            solve(PROBLEM, T_MAX, TIMES, RULE_RTOL, rule=rule(paths=paths, seed=repeat)).values
-        )
+    def given(rule: Callable[[int], NoiseRule], rtol: float) -> Callable:
+        return lambda repeat: solve(PROBLEM, T_MAX, TIMES, rtol, rule=rule(repeat)).values
 
     for rtol in plan.rtols:
         setting = f"rtol = {rtol:.0e}"
         yield measured("solve", setting, automatic(rtol), reference, plan.repeats)
-    for name, rule, counts in (
+    for tolerance in plan.sparse:
+        run = given(lambda seed, tol=tolerance: SparseRule(SPACING, tol), SPARSE_RTOL)
+        setting = f"terms above {tolerance:.0e}"
+        yield measured("solve, sparse", setting, run, reference, plan.repeats)
+    for name, kind, counts in (
         ("solve, Sobol", SobolRule, plan.sobol),
         ("solve, Monte Carlo", MonteCarloRule, plan.monte_carlo),
     ):
         for paths in counts:
-            setting = f"{paths} paths"
-            yield measured(name, setting, given(rule, paths), reference, plan.repeats)
+            run = given(lambda seed, kind=kind, n=paths: kind(paths=n, seed=seed), RULE_RTOL)
+            yield measured(name, f"{paths} paths", run, reference, plan.repeats)
 
 
 def textbook_rows(plan: Plan, reference: Solution) -> Iterator[Row]:
@@ -217,48 +210,43 @@ def finite_size_bias(ensemble: Ensemble, name: str, reference: Solution) -> tupl
 def report(plan: Plan, reference: Solution, rows: list[Row], ensembles: list[Ensemble]) -> str:
     """Return the Markdown text."""
     p = PROBLEM
-    lines = [
-        "# Error against time",
-        "",
-        f"delta = {p.delta:g}, alpha = {p.alpha:g}, lam = {p.lam:g}, sigma2 = {p.sigma2:g}, "
-        f"w* = 1 with probability 0.1, t up to {T_MAX:g}. Largest relative error over "
-        "t = 1, ..., 10 against `dmft.solve` at rtol = 1e-7 "
-        f"({reference.stats['wall_time']:.1f} s; estimated error "
-        f"{reference.rtol * reference.stats['error_over_tolerance']:.1e}). "
-        f"Medians of {plan.repeats} repeats.",
-        "",
-        "| method | setting | time / s | error of test_error | error of train_error |",
-        "|---|---|---:|---:|---:|",
-        *(
-            f"| {row.method} | {row.setting} | {row.seconds:.3g} | "
-            f"{row.errors[0]:.1e} | {row.errors[1]:.1e} |"
-            for row in rows
-        ),
-        "",
-        f"Bias of finite dimension at t = {T_MAX:g}, relative, with its standard error:",
-        "",
-        "| d | seeds | test_error | train_error |",
-        "|---:|---:|---:|---:|",
+    cells = [
+        (r.method, r.setting, f"{r.seconds:.3g}", f"{r.errors[0]:.1e}", f"{r.errors[1]:.1e}")
+        for r in rows
     ]
+    biases = []
     for ensemble in ensembles:
-        biases = (finite_size_bias(ensemble, name, reference) for name in OBSERVABLES)
-        cells = " | ".join(f"{bias:+.1e} ± {error:.1e}" for bias, error in biases)
-        lines.append(f"| {ensemble.dimension} | {ensemble.seeds} | {cells} |")
-    versions = (
-        f"Python {platform.python_version()}, NumPy {np.__version__}, numba {numba.__version__}, "
-        f"{platform.machine()}, {os.cpu_count()} processors"
+        found = [finite_size_bias(ensemble, name, reference) for name in OBSERVABLES]
+        signed = (f"{bias:+.1e} ± {error:.1e}" for bias, error in found)
+        biases.append((ensemble.dimension, ensemble.seeds, *signed))
+    return "\n".join(
+        [
+            "# Error against time",
+            "",
+            f"delta = {p.delta:g}, alpha = {p.alpha:g}, lam = {p.lam:g}, sigma2 = {p.sigma2:g}, "
+            f"w* = 1 with probability 0.1, t up to {T_MAX:g}. Largest relative error over "
+            "t = 1, ..., 10 against `dmft.solve` at rtol = 1e-7 "
+            f"({reference.stats['wall_time']:.1f} s; estimated error "
+            f"{reference.rtol * reference.stats['error_over_tolerance']:.1e}). "
+            f"Medians of {plan.repeats} repeats.",
+            "",
+            table(
+                ("method", "setting", "time / s", "error of test_error", "error of train_error"),
+                cells,
+            ),
+            "",
+            f"Bias of finite dimension at t = {T_MAX:g}, relative, with its standard error:",
+            "",
+            table(("d", "seeds", "test_error", "train_error"), biases),
+            "",
+            versions(),
+        ]
     )
-    return "\n".join([*lines, "", versions, ""])
 
 
-def draw(rows: list[Row], path: Path) -> None:
+def draw(rows: list[Row], directory: Path) -> None:
     """Write the two work-precision diagrams."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), sharex=True, sharey=True)
+    figure, axes = subplots(2, sharex=True, sharey=True)
     for k, (ax, name) in enumerate(zip(axes, OBSERVABLES, strict=True)):
         for method in dict.fromkeys(row.method for row in rows):
             points = [row for row in rows if row.method == method]
@@ -277,9 +265,7 @@ def draw(rows: list[Row], path: Path) -> None:
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("largest relative error")
     axes[1].legend(fontsize="small")
-    figure.tight_layout()
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save(figure, directory, "work_precision")
 
 
 if __name__ == "__main__":

@@ -266,7 +266,7 @@ PRESETS: dict[str, Preset] = {
     "weight-decay-limit": Preset(
         "Vanishing decay: a plateau at the interpolator of λ = 0, then the LASSO",
         tuple(Problem(DELTA, 1.0, lam, 0.01) for lam in (0.1, 0.03, 0.01, 0.003)),
-        tuple(15 / lam for lam in (0.1, 0.03, 0.01, 0.003)),
+        (250.0, 800.0, 1500.0, 4000.0),  # 12/lam to 25/lam: smaller lam needs fewer
         Effort((100, 500), 16, 1e-2),
         Effort((200, 1000), 16, 1e-3),
     ),

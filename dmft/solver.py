@@ -208,9 +208,7 @@ def _solve(
         rule = QuadraticRule()
     first = grid or initial_grid(problem, t_max, rtol)
     coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, run)
-    if adapt and rule is None and run.converged:
-        coarse, fine = _resolve_time_for_noise(coarse, fine, cheap, run)
-    noise = _resolve_noise(coarse, fine, cheap, rule, run)
+    coarse, fine, noise = _resolve_noise(coarse, fine, cheap, rule, adapt, run)
     here = coarse.system.grid, noise.x + noise.shift
     share = 1.0
     if adapt and run.converged:
@@ -290,22 +288,6 @@ def _resolve_time(
     cheap = _cheap_rule(rule, run.tolerance.rtol)
     settled = not isinstance(cheap, SparseRule) or isinstance(rule, SparseRule)
     return _refine_grid(system, system.start(), cheap, settled, adapt, GRID_SHARE, run)
-
-
-def _resolve_time_for_noise(
-    coarse: _Level, fine: _Level, cheap: NoiseRule, run: _Run
-) -> tuple[_Level, _Level]:
-    """Refine the grid where the noise correction, which is found on it alone, is large."""
-    assert isinstance(cheap, SparseRule)
-    process = coarse.system.process(_first_rule(cheap, coarse, run))
-    x, _ = _corrected(coarse, process, coarse.process, coarse.x, run)
-    allowed = GRID_SHARE * HIGHER_ORDER / _time_share(coarse, x)
-    if not run.converged or _time_difference(coarse, fine) <= max(allowed, LEAST_GRID_SHARE):
-        return coarse, fine
-    coarse, fine, _ = _refine_grid(
-        coarse.system, coarse.x, cheap, True, True, max(allowed, LEAST_GRID_SHARE), run
-    )
-    return coarse, fine
 
 
 def _time_share(coarse: _Level, x: np.ndarray) -> float:
@@ -439,36 +421,57 @@ def _prolonged(level: _Level, grid: Grid, x: np.ndarray) -> np.ndarray:
 
 
 def _resolve_noise(
-    coarse: _Level, fine: _Level, cheap: NoiseRule, given: NoiseRule | None, run: _Run
-) -> _Noise:
-    """Correct the cheap map by the full rule.
-
-    The given rule is iterated until the result stays, and checked by its own checks; the
-    automatic one is refined in every round until what a round changes is small.
-    """
-    zero = np.zeros_like(coarse.x)
+    coarse: _Level,
+    fine: _Level,
+    cheap: NoiseRule,
+    given: NoiseRule | None,
+    adapt: bool,
+    run: _Run,
+) -> tuple[_Level, _Level, _Noise]:
+    """Correct the cheap map by the full rule; return the grids, which may be finer, too."""
     if not run.converged or given is cheap:
-        return _Noise(coarse.x, zero, zero, [], cheap, coarse.process.paths)
+        zero = np.zeros_like(coarse.x)
+        return coarse, fine, _Noise(coarse.x, zero, zero, [], cheap, coarse.process.paths)
     if given is not None:
-        return _given_noise(coarse, given, run)
+        return coarse, fine, _given_noise(coarse, given, run)
     assert isinstance(cheap, SparseRule)
+    return _automatic_noise(coarse, fine, cheap, adapt, run)
+
+
+def _automatic_noise(
+    coarse: _Level, fine: _Level, cheap: SparseRule, adapt: bool, run: _Run
+) -> tuple[_Level, _Level, _Noise]:
+    """Correct the cheap map by rules of growing size until one changes little.
+
+    Where the first correction is large, and `adapt` says so, the grid is refined first: the
+    correction is found on the coarse one alone.
+    """
     system, x = coarse.system, coarse.x
     bases = [replace(cheap, offset=offset) for offset in (0.0, 0.5)]
     cheaper = [system.process(base) for base in bases]
     rule = _first_rule(bases[0], coarse, run)
-    other = _shifted(coarse, replace(cheap, offset=0.5), run).x
+    other = x
     refined = True
     for round_ in range(MAX_ROUNDS):
         used = replace(rule, offset=bases[round_ % 2].offset)
         process = system.process(used)
         before = x
         x, correction = _corrected(coarse, process, cheaper[round_ % 2], x, run)
+        if not run.converged:
+            under_another = before
+            break
+        if round_ == 0:
+            allowed = max(GRID_SHARE * HIGHER_ORDER / _time_share(coarse, x), LEAST_GRID_SHARE)
+            if adapt and _time_difference(coarse, fine) > allowed:
+                levels = _refine_grid(system, coarse.x, cheap, True, True, allowed, run)
+                return _resolve_noise(*levels, None, False, run)
+            other = _shifted(coarse, replace(cheap, offset=0.5), run).x
         if refined:
             under_another = before  # what stays under one rule says nothing about its error
         moved, step = system.distance(x, under_another), system.distance(x, before)
         run.progress(f"moved by {step:.1e} of the tolerance")
         share = _noise_share(coarse, fine, other, x)
-        if not run.converged or (round_ > 0 and moved <= share):
+        if round_ > 0 and moved <= share:
             break
         finer = _refined(rule, process)
         refined = finer is not None
@@ -479,7 +482,8 @@ def _resolve_noise(
         _Difference((system.grid, x), (system.grid, under_another)),
         _Difference(coarse.solution, (system.grid, other), SHIFT),
     ]
-    return _Noise(x, correction, 0.5 * (other - coarse.x), differences, used, process.paths)
+    shift = 0.5 * (other - coarse.x)
+    return coarse, fine, _Noise(x, correction, shift, differences, used, process.paths)
 
 
 def _first_rule(cheap: SparseRule, coarse: _Level, run: _Run) -> SparseRule:
@@ -522,9 +526,7 @@ def _corrected(
     point = system.solve(coarse.process, image, FINE, run.max_sweeps, correction)
     run.note(f"{process.paths} paths", point)
     run.converged &= point.success and bool(np.all(np.isfinite(point.x)))
-    run.failed_paths = (
-        max(run.failed_paths, process.failed_paths) if point.success else run.failed_paths
-    )
+    run.failed_paths = process.failed_paths
     return point.x, correction
 
 
