@@ -14,7 +14,7 @@ STAGES = 6
 STAGES_SHARP = 8  # for rtol < 1e-6
 LOG_RATIO = 1.0  # of neighbouring panel lengths at rtol 1e-3; measured to waste least
 MAX_PANELS = 60
-GRID_SHARE = 1.5  # of the tolerance, for the difference of the grids of lower and higher order
+GRID_SHARE = 1.0  # of the tolerance, for the difference of the grids of lower and higher order
 COEFFICIENT = 100.0  # last Legendre coefficient over rtol at which a panel is split
 
 

@@ -55,6 +55,7 @@ LAST_SPACING = 0.025
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
 LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.25  # of that importance from one rule to the next
+STAGNATION = 0.6  # of the last change above which a change blames the leading mode's spacing
 GROWTH = 1.3  # least growth of the number of points from one rule to the next
 MAX_ROUNDS = 12
 MAX_PATHS = 60_000  # which take about 200 MB
@@ -183,7 +184,8 @@ def solve(
     arXiv:2510.01930 (the equations); arXiv:2112.07572 (their justification).
     """
     times = _checked(problem, t_max, t_eval, rtol, rng, grid, max_sweeps)
-    with single_blas_thread():
+    # an iteration that diverges is reported by the solution
+    with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return _solve(problem, t_max, times, rtol, rng, grid, rule, max_sweeps, progress)
 
 
@@ -452,6 +454,7 @@ def _automatic_noise(
     rule = _first_rule(bases[0], coarse, run)
     other = x
     refined = True
+    step = np.inf
     for round_ in range(MAX_ROUNDS):
         used = replace(rule, offset=bases[round_ % 2].offset)
         process = system.process(used)
@@ -468,12 +471,18 @@ def _automatic_noise(
             other = _shifted(coarse, replace(cheap, offset=0.5), run).x
         if refined:
             under_another = before  # what stays under one rule says nothing about its error
-        moved, step = system.distance(x, under_another), system.distance(x, before)
+        last_step, step = step, system.distance(x, before)
+        moved = system.distance(x, under_another)
         run.progress(f"moved by {step:.1e} of the tolerance")
         share = _noise_share(coarse, fine, other, x)
         if round_ > 0 and moved <= share:
             break
         finer = _refined(rule, process)
+        if step > STAGNATION * last_step and rule.spacing > LAST_SPACING:
+            # the steps take turns between two leading rules: it is these that differ
+            bases = [replace(base, spacing=0.5 * base.spacing) for base in bases]
+            cheaper = [system.process(base) for base in bases]
+            finer = replace(rule, spacing=bases[0].spacing)
         refined = finer is not None
         if not refined and step <= share:
             break
@@ -591,9 +600,8 @@ def _one_time_errors(
         size = np.abs(pairs[-1][1][name])
         scale = size + 1e-3 * size.max() + 1e-300
         largest = np.zeros(grid.panels)
-        with np.errstate(over="ignore", invalid="ignore"):  # what diverged is reported as such
-            np.maximum.at(largest, panel, SAFETY * changes / scale)
-            envelope = scale * (floor + np.maximum.accumulate(largest)[panel])
+        np.maximum.at(largest, panel, SAFETY * changes / scale)
+        envelope = scale * (floor + np.maximum.accumulate(largest)[panel])
         errors[name] = envelope[wanted]
     return errors
 
