@@ -19,7 +19,6 @@ from dmft.kernels import Averages, Kernels
 from dmft.problem import Problem
 from dmft.signals import Component
 from solvers.collocation import Grid
-from solvers.discrete_gauss import gauss_rule
 from solvers.noise_rules import NoiseRule, fold
 from solvers.stretching import Thresholds, placed
 
@@ -37,6 +36,8 @@ def compressed(components: tuple[Component, ...], atoms: int) -> tuple[Component
     """
     if len(components) <= atoms:
         return components
+    from solvers.discrete_gauss import gauss_rule  # SciPy is imported only where it is needed
+
     masses, means, _ = (np.array(column) for column in zip(*components, strict=True))
     nodes, weights = gauss_rule(means, masses, atoms)
     return tuple(Component(float(p), float(m), 0.0) for m, p in zip(nodes, weights, strict=True))

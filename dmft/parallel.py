@@ -35,8 +35,10 @@ def processors() -> int:
 
 @contextmanager
 def single_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread, which is faster at these sizes and always gives the same bits."""
-    import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
+    """Hold BLAS to one thread, which is faster at these sizes and always gives the same bits.
+
+    Only libraries that have been loaded are held; SciPy brings its own.
+    """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"):

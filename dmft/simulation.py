@@ -275,6 +275,8 @@ def simulate(
     task = functools.partial(_one_seed, problem, t, dimension, design, rtol)
     children = np.random.SeedSequence(seed).spawn(seeds)
     results: dict[int, _Run] = {}
+    import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
+
     with parallel.single_blas_thread(), closing(_each_seed(task, children, workers)) as done:
         for k, result in done:
             results[k] = result
