@@ -18,9 +18,10 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
+from reporting import table
 
 from dmft.problem import Problem
 from dmft.rates import (
@@ -41,12 +42,6 @@ TIMES = 200
 LATE = 4.0  # horizon over the predicted lazy-to-rich time
 SPAN = 3.5  # horizon of the fits of rates, in 1/g; later the solver's floor shows
 TAUS = np.array([0.5, 0.75, 1.0, 1.5, 2.0])
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---:"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def note(text: str) -> None:

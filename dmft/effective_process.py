@@ -209,23 +209,26 @@ class EffectiveProcess:
         weights = mode_weights(self.grid, kernels.C_G)
         root = noise_root(kernels.C_G, weights)
         drives = [Drive.of(c, kernels, root, weights) for c in self.components]
-        if self._strata is None or not self.rule.fixed:
-            self._strata = [
-                _Stratum.of(self.problem, c, self.rule, d, self.thresholds(d))
-                for c, d in zip(self.components, drives, strict=True)
-            ]
+        known = self._strata if self._strata is not None and self.rule.fixed else None
+        self._strata = [
+            self._stratum(c, d, known[k] if known else None)
+            for k, (c, d) in enumerate(zip(self.components, drives, strict=True))
+        ]
         self.failed_paths = 0
         total = np.zeros(1)
-        for k, stratum in enumerate(self._strata):
-            drive = drives[k].aligned(stratum.drive)
-            thresholds = self.thresholds(drive)
-            if stratum.outgrown(thresholds):
-                self._strata[k] = stratum = _Stratum.of(
-                    self.problem, stratum.component, self.rule, drive, thresholds
-                )
-            stratum.move(drive, thresholds)
+        for stratum in self._strata:
             total = total + stratum.component.probability * self._stratum_averages(stratum, kernels)
         return Averages.unpack(total, self.grid.size)
+
+    def _stratum(self, component: Component, drive: Drive, known: _Stratum | None) -> _Stratum:
+        """Return the component's nodes for a drive: the known ones, unless it has outgrown them."""
+        if known is not None:
+            drive = drive.aligned(known.drive)
+        thresholds = self.thresholds(drive)
+        if known is None or known.outgrown(thresholds):
+            known = _Stratum.of(self.problem, component, self.rule, drive, thresholds)
+        known.move(drive, thresholds)
+        return known
 
     def thresholds(self, drive: Drive) -> Thresholds | None:
         """Return where paths turn from inactive to active at the horizon.

@@ -76,7 +76,8 @@ class Solution:
         Times, in the unit du/dt = -(d/2) dL/du.
     values, error : dict of str to ndarray
         Observables of shape (T,) and two-time functions of shape (T, T), and estimates of
-        their absolute errors. The names are also attributes:
+        their absolute errors. Two-time functions of a fresh solution are evaluated, and listed,
+        once one of them has been read. The names are also attributes:
 
         test_error, train_error   |w - w*|^2/(2 d) and |y - X w|^2/(2 n)
         mean_w, overlap, norm_w   E[w], E[w w*], E[w^2]

@@ -478,7 +478,8 @@ def _automatic_noise(
         if round_ > 0 and moved <= share:
             break
         finer = _refined(rule, process)
-        if step > STAGNATION * last_step and rule.spacing > LAST_SPACING:
+        room = rule.spacing > LAST_SPACING and 2 * process.paths <= MAX_PATHS
+        if step > STAGNATION * last_step and room:
             # the steps take turns between two leading rules: it is these that differ
             bases = [replace(base, spacing=0.5 * base.spacing) for base in bases]
             cheaper = [system.process(base) for base in bases]

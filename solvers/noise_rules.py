@@ -6,8 +6,7 @@ how many modes r it keeps. Three rules share this interface:
 
 - `SparseRule`: the leading mode resolved by an equidistant rule, which converges geometrically
   for smooth integrands, in a coordinate that is stretched around thresholds; the others by
-  an anisotropic Smolyak
-  sum of Gauss-Hermite rules whose index set follows the scales.
+  an anisotropic Smolyak sum of Gauss-Hermite rules whose index set follows the scales.
 - `SobolRule`: a scrambled Sobol net.
 - `MonteCarloRule`: independent draws, the reference that every other rule must agree with.
 
@@ -259,8 +258,19 @@ def _raised(index: tuple[int, ...], k: int) -> tuple[int, ...]:
     return (*index[:k], index[k] + 1, *index[k + 1 :])
 
 
+class _OwnModes:
+    """What the rules share whose modes are all that counts, wherever these bend."""
+
+    fixed: ClassVar[bool] = True
+    bends: ClassVar[bool] = False
+
+    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return zeros: no path carries further modes."""
+        return np.zeros(len(nodes))
+
+
 @dataclass(frozen=True)
-class SobolRule:
+class SobolRule(_OwnModes):
     """A scrambled Sobol net of `paths` points over the leading `modes` modes."""
 
     paths: int = 4096
@@ -268,8 +278,6 @@ class SobolRule:
     seed: int = 0
     atoms: int = 64
     symmetric: ClassVar[bool] = False
-    fixed: ClassVar[bool] = True
-    bends: ClassVar[bool] = False
 
     def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
         """Return nodes (paths, r) and equal weights, r = min(modes, len(scales))."""
@@ -280,17 +288,13 @@ class SobolRule:
         net = qmc.Sobol(modes, scramble=True, rng=self.seed).random(self.paths)
         return ndtri(net), np.full(self.paths, 1.0 / self.paths)
 
-    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return zeros: the modes beyond the rule's are left out."""
-        return np.zeros(len(nodes))
-
     def checks(self) -> tuple[Check, ...]:
         """Return two more scrambles; the mean of all three is the improved result."""
         return _reseeded(self)
 
 
 @dataclass(frozen=True)
-class MonteCarloRule:
+class MonteCarloRule(_OwnModes):
     """`paths` independent draws of the leading `modes` modes."""
 
     paths: int = 4096
@@ -298,8 +302,6 @@ class MonteCarloRule:
     seed: int = 0
     atoms: int = 64
     symmetric: ClassVar[bool] = False
-    fixed: ClassVar[bool] = True
-    bends: ClassVar[bool] = False
 
     def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
         """Return nodes (paths, r) and equal weights, r = min(modes, len(scales))."""
@@ -307,17 +309,13 @@ class MonteCarloRule:
         z = np.random.default_rng(self.seed).standard_normal((self.paths, modes))
         return z, np.full(self.paths, 1.0 / self.paths)
 
-    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return zeros: the modes beyond the rule's are left out."""
-        return np.zeros(len(nodes))
-
     def checks(self) -> tuple[Check, ...]:
         """Return two more samples; the mean of all three is the improved result."""
         return _reseeded(self)
 
 
 @dataclass(frozen=True)
-class QuadraticRule:
+class QuadraticRule(_OwnModes):
     """The nodes +-sqrt(r) e_k, exact for polynomials up to degree three in all r modes.
 
     Every mode counts, so that the nodes follow their number. It is the rule for maps that are
@@ -327,17 +325,12 @@ class QuadraticRule:
     atoms: int = 1_000_000
     symmetric: ClassVar[bool] = True
     fixed: ClassVar[bool] = False
-    bends: ClassVar[bool] = False
 
     def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
         """Return the 2 r nodes and equal weights."""
         count = len(scales)
         axes = np.sqrt(count) * np.eye(count)
         return np.concatenate([axes, -axes]), np.full(2 * count, 0.5 / count)
-
-    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return zeros: no mode is left out."""
-        return np.zeros(len(nodes))
 
     def checks(self) -> tuple[Check, ...]:
         """Return nothing: there is no error to estimate."""
