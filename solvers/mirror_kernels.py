@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
+from solvers.lanes import INNER, maximum, minimum, power_of_two, select
 from solvers.mirror_maps import HYPERBOLIC, LINEAR, POWER
 
 LOG2_E = 1.4426950408889634
@@ -21,34 +21,14 @@ ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it leaves the nearest integer i
 LOWEST, HIGHEST = -708.0, 709.0  # arguments beyond give 0 and infinity
 
 
-@intrinsic
-def _as_float(context, bits):
-    """Reinterpret the bits of an int64 as a double."""
-
-    def code(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(types.float64))
-
-    return types.float64(types.int64), code
-
-
-@intrinsic
-def _as_bits(context, value):
-    """Reinterpret the bits of a double as an int64."""
-
-    def code(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(types.int64))
-
-    return types.int64(types.float64), code
-
-
-@njit(cache=True, error_model="numpy")
+@njit(**INNER, fastmath={"contract"})
 def exponential(x):
-    """Return exp(x) to within two units in the last place, without a branch.
+    """Return exp(x), of a float or of lanes, to within two units in the last place.
 
     exp(x) = 2^k exp(r) with |r| <= ln(2)/2 and exp(r) by its Taylor polynomial of degree 13.
-    Unlike the C library's it turns into vector instructions within a loop.
+    There is no branch in it.
     """
-    clipped = min(max(x, LOWEST), HIGHEST)
+    clipped = minimum(HIGHEST, maximum(LOWEST, x))  # nan stays nan
     shifted = clipped * LOG2_E + ROUND
     k = shifted - ROUND
     r = (clipped - k * LN2_HIGH) - k * LN2_LOW
@@ -66,9 +46,9 @@ def exponential(x):
     y = y * r + 0.5
     y = y * r + 1.0
     y = y * r + 1.0
-    y *= _as_float((_as_bits(shifted) + 1023) << 52)  # type: ignore[call-arg]
-    y = math.inf if x > HIGHEST else y
-    return 0.0 if x < LOWEST else y
+    y = y * power_of_two(shifted)
+    y = select(x > HIGHEST, math.inf, y)
+    return select(x < LOWEST, 0.0, y)
 
 
 @njit(cache=True, error_model="numpy")
@@ -118,27 +98,27 @@ def inverse(code, w, p, table):
     return _search(w / p[0], table)
 
 
-@njit(cache=True, error_model="numpy")
-def _cell(x, column):
-    """Return k with column[k] <= x < column[k + 1], clipped to the table; column ascends."""
-    low, high = 0, column.size - 1
+@njit(**INNER)
+def _cell(x, table, column, sign):
+    """Return k with sign column[k] <= x < sign column[k + 1], clipped; sign column ascends."""
+    low, high = 0, table.shape[0] - 1
     while high - low > 1:
         middle = (low + high) // 2
-        if column[middle] <= x:
+        if sign * table[middle, column] <= x:
             low = middle
         else:
             high = middle
     return low
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def _interpolate(H, scale, table):
     """Cubic Hermite interpolation of the table's w(H), and minus its derivative."""
     last = table.shape[0] - 1
     if table[0, 0] >= H or table[last, 0] <= H:  # linear beyond the table
         k = 0 if table[0, 0] >= H else last
         return scale * (table[k, 1] - table[k, 2] * (H - table[k, 0])), scale * table[k, 2]
-    k = _cell(H, table[:, 0])
+    k = _cell(H, table, 0, 1.0)
     step = table[k + 1, 0] - table[k, 0]
     x = (H - table[k, 0]) / step
     rise = table[k + 1, 1] - table[k, 1]
@@ -150,10 +130,10 @@ def _interpolate(H, scale, table):
     return scale * w, -scale * slope / step
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def _search(w, table):
     """Return an H at which the table's w is about `w`."""
-    k = _cell(-w, -table[:, 1])
+    k = _cell(-w, table, 1, -1.0)
     rise = table[k + 1, 1] - table[k, 1]
     x = min(max((w - table[k, 1]) / rise, 0.0), 1.0)
     return table[k, 0] + x * (table[k + 1, 0] - table[k, 0])

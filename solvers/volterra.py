@@ -9,12 +9,14 @@ panel by panel with a damped Newton iteration in each panel, and its linear resp
     X_m = D (I + K D)^(-1),    D = diag(-phi'(H)),
 
 accumulated as the weighted sum over the paths. Small Gaussian noise of covariance R R^T on top
-of the drive moves phi(H) by -X_m R z to first order; the mean of that and of its square is
-accumulated over the paths that ask for it.
+of the drive moves phi(H) by Z_m R = -X_m R to first order; the mean of X_m R and of the square
+of these moves is accumulated over the paths that ask for it.
 
-Eight paths go through every loop side by side, one in each lane of the vector registers, with
-the paths innermost in all arrays. Systems of p equations are eliminated by hand, a LAPACK call
-costs more than they do.
+Eight paths go through every loop side by side (`solvers.lanes`), the panels' systems of p
+equations included: a LAPACK call costs more than they do. What a panel takes over from earlier
+ones are matrix products; they are formed for tiles of six or three nodes of the panel, which stay
+in registers. The last tile may reach beyond the panel, by SLACK nodes at most: what is found
+there is not used, but the arrays must have the room.
 """
 
 from __future__ import annotations
@@ -27,232 +29,270 @@ from typing import TypeVar
 import numpy as np
 from numba import config, njit
 
+from solvers.lanes import (
+    INNER,
+    LANES,
+    absolute,
+    add_products,
+    add_scaled,
+    all_lanes,
+    any_lane,
+    gather,
+    lane_sum,
+    load,
+    load_tile,
+    maximum,
+    minimum,
+    scatter,
+    select,
+    splat,
+    store,
+    store_tile,
+    zero_tile,
+)
 from solvers.mirror_kernels import exponential, inverse, mirror
 from solvers.mirror_maps import HYPERBOLIC, LINEAR
 
-LANES = 8
 NEWTON_TOLERANCE = 1e-8  # of a quadratically convergent step: the error left is its square
 MAX_NEWTON = 100
 OVERSHOOT = 4.0
+SLACK = 2
+START, NEXT = np.int64(0), np.int64(1)  # numba compiles anew for every literal argument
 CHUNKS = 8  # of the paths, for threads; fixed, so that results do not depend on their number
 LEAST_PATHS = 64  # in a chunk
 THREADS = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 T = TypeVar("T")
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+# --- panels and their products -----------------------------------------------------------------
+
+
+@njit(**INNER)
+def _scaled_sum(columns, row, nodes, begin, end, x, at, sums):
+    """Return sums[i] + sum_j columns[j, row + i] x[at + j], j in nodes[begin:end]."""
+    width = columns.shape[1]
+    for k in range(begin, end):
+        j = nodes[k]
+        sums = add_scaled(sums, columns, j * width + row, load(x, at + j))
+    return sums
+
+
+@njit(**INNER, forceinline=True)
+def _add_history(columns, first, p, nodes, begin, end, x, at, rows):
+    """Add sum_j K[first + i, j] x[at + j], j in nodes[begin:end], to rows[i] for i < p."""
+    for i in range(0, p, 6):
+        if p - i > 3:
+            tile = load_tile(rows, i, 6)
+            tile = _scaled_sum(columns, first + i, nodes, begin, end, x, at, tile)
+            store_tile(rows, i, tile)
+        else:
+            rest = load_tile(rows, i, 3)
+            rest = _scaled_sum(columns, first + i, nodes, begin, end, x, at, rest)
+            store_tile(rows, i, rest)
+
+
+@njit(**INNER)
+def _product_sum(a, at, step, x, x_at, x_step, count, sums):
+    """Return sums[i] + sum_k a[at + k step + i] x[x_at + k x_step], k < count."""
+    for k in range(count):
+        sums = add_products(sums, a, at + k * step, load(x, x_at + k * x_step))
+    return sums
+
+
+@njit(**INNER, forceinline=True)
+def _set_products(a, at, step, x, x_at, x_step, count, p, out, out_at):
+    """Set out[out_at + i] = sum_k a[at + k step + i] x[x_at + k x_step], k < count, for i < p."""
+    for i in range(0, p, 6):
+        if p - i > 3:
+            tile = zero_tile(6)
+            tile = _product_sum(a, at + i, step, x, x_at, x_step, count, tile)
+            store_tile(out, out_at + i, tile)
+        else:
+            rest = zero_tile(3)
+            rest = _product_sum(a, at + i, step, x, x_at, x_step, count, rest)
+            store_tile(out, out_at + i, rest)
+
+
+def _columns(matrix: np.ndarray) -> np.ndarray:
+    """Return the transpose of a matrix, with room for the tiles that reach beyond its end."""
+    rows, columns = matrix.shape
+    transpose = np.zeros((columns, rows + SLACK))
+    transpose[:, :rows] = matrix.T
+    return transpose
+
+
+# --- paths -------------------------------------------------------------------------------------
+
+
+@njit(**INNER)
 def _eliminate(matrix, rhs, p):
     """Solve matrix x = rhs in every lane (x in rhs) by elimination without pivoting.
 
-    matrix has the shape (p, p, LANES). The matrices are I + A D with A a Radau IIA block and
-    D >= 0. The leading minors of A are positive, hence so are the pivots.
+    The p x p matrices are I + A D with A a Radau IIA block and D >= 0. The leading minors of A are
+    positive, hence so are the pivots. Their inverse is left on the diagonal.
     """
     for k in range(p):
-        for lane in range(LANES):
-            matrix[k, k, lane] = 1.0 / matrix[k, k, lane]
+        pivot = 1.0 / load(matrix, k * p + k)
+        store(matrix, k * p + k, pivot)
         for i in range(k + 1, p):
-            for lane in range(LANES):
-                matrix[i, k, lane] *= matrix[k, k, lane]
+            factor = load(matrix, i * p + k) * pivot
             for j in range(k + 1, p):
-                for lane in range(LANES):
-                    matrix[i, j, lane] -= matrix[i, k, lane] * matrix[k, j, lane]
-            for lane in range(LANES):
-                rhs[i, lane] -= matrix[i, k, lane] * rhs[k, lane]
+                entry = load(matrix, i * p + j) - factor * load(matrix, k * p + j)
+                store(matrix, i * p + j, entry)
+            store(rhs, i, load(rhs, i) - factor * load(rhs, k))
     for i in range(p - 1, -1, -1):
+        x = load(rhs, i)
         for j in range(i + 1, p):
-            for lane in range(LANES):
-                rhs[i, lane] -= matrix[i, j, lane] * rhs[j, lane]
-        for lane in range(LANES):
-            rhs[i, lane] *= matrix[i, i, lane]
+            x = x - load(matrix, i * p + j) * load(rhs, j)
+        store(rhs, i, x * load(matrix, i * p + i))
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _invert(matrix, factor, p):
-    """Invert (p, p, LANES) in place by Gauss-Jordan elimination; see `_eliminate`."""
-    for k in range(p):
-        for lane in range(LANES):
-            factor[lane] = 1.0 / matrix[k, k, lane]
-            matrix[k, k, lane] = 1.0
-        for j in range(p):
-            for lane in range(LANES):
-                matrix[k, j, lane] *= factor[lane]
-        for i in range(p):
-            if i != k:
-                for lane in range(LANES):
-                    factor[lane] = matrix[i, k, lane]
-                    matrix[i, k, lane] = 0.0
-                for j in range(p):
-                    for lane in range(LANES):
-                        matrix[i, j, lane] -= factor[lane] * matrix[k, j, lane]
+@njit(**INNER)
+def _evaluate_lane(code, p, table, bound, H, w, D, at):
+    """Set w, D to the map at H in one lane, after moving H to where |w| <= bound if beyond."""
+    w[at], D[at] = mirror(code, H[at], p, table)
+    if not abs(w[at]) <= bound:  # also for nan
+        H[at] = inverse(code, -bound if H[at] > 0 else bound, p, table)
+        w[at], D[at] = mirror(code, H[at], p, table)
 
 
-@njit(cache=True, error_model="numpy")
-def _evaluate_map(code, p, table, bound, H, w, D):
-    """Set w, D (LANES,) to the map at H, after moving H to where |w| <= bound if beyond."""
+@njit(**INNER)
+def _evaluate_map(code, p, table, bounds, H, w, D, i):
+    """Set w, D at node i to the map at H, after moving H to where |w| <= bound if beyond."""
     if code == HYPERBOLIC:
-        for lane in range(LANES):
-            up = 0.5 * exponential(p[0] - H[lane])
-            down = 0.5 * exponential(p[1] + H[lane])
-            w[lane] = up - down
-            D[lane] = up + down
-    elif code == LINEAR:
-        for lane in range(LANES):
-            w[lane] = -p[0] * H[lane]
-            D[lane] = p[0]
-    else:
-        for lane in range(LANES):
-            w[lane], D[lane] = mirror(code, H[lane], p, table)
-    inside = True
+        up = 0.5 * exponential(p[0] - load(H, i))
+        down = 0.5 * exponential(p[1] + load(H, i))
+        store(w, i, up - down)
+        store(D, i, up + down)
+        if all_lanes(absolute(up - down) <= load(bounds, 0)):
+            return
     for lane in range(LANES):
-        inside &= abs(w[lane]) <= bound[lane]  # False for nan
-    if not inside:
-        for lane in range(LANES):
-            if not abs(w[lane]) <= bound[lane]:
-                H[lane] = inverse(code, -bound[lane] if H[lane] > 0 else bound[lane], p, table)
-                w[lane], D[lane] = mirror(code, H[lane], p, table)
+        at = i * LANES + lane
+        if code != HYPERBOLIC or not abs(w[at]) <= bounds[lane]:
+            _evaluate_lane(code, p, table, bounds[lane], H, w, D, at)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _newton_system(K, first, p, known, H, w, D, matrix, step):
+@njit(**INNER)
+def _newton_system(columns, first, p, known, H, w, D, matrix, step):
     """Set matrix = I + K_qq D and step = known + K_qq w - H on the panel at node `first`."""
     for i in range(p):
-        for lane in range(LANES):
-            step[i, lane] = known[i, lane] - H[first + i, lane]
+        defect = load(known, i) - load(H, first + i)
         for j in range(p):
-            k = K[first + i, first + j]
-            for lane in range(LANES):
-                step[i, lane] += k * w[first + j, lane]
-                matrix[i, j, lane] = k * D[first + j, lane]
-        for lane in range(LANES):
-            matrix[i, i, lane] += 1.0
+            k = columns[first + j, first + i]
+            defect = defect + k * load(w, first + j)
+            store(matrix, i * p + j, k * load(D, first + j))
+        store(matrix, i * p + i, 1.0 + load(matrix, i * p + i))
+        store(step, i, defect)
 
 
-@njit(cache=True, error_model="numpy")
-def _solve_panel(code, parameters, table, K, first, p, known, H, w, D, work, used):
+@njit(**INNER)
+def _measure(first, p, H, step):
+    """Return the largest |step| in each lane, that of |H| and 1, and where all is finite."""
+    largest, scale = absolute(load(step, 0)), splat(1.0)
+    finite = largest < np.inf
+    for i in range(p):
+        size = absolute(load(step, i))
+        finite = finite & (size < np.inf)
+        largest = maximum(size, largest)  # drops a nan
+        scale = maximum(absolute(load(H, first + i)), scale)
+    return largest, scale, finite
+
+
+@njit(**INNER)
+def _reset(first, p, lost, H, step):
+    """Set H and step to zero in the lanes that are lost."""
+    for i in range(p):
+        store(H, first + i, select(lost, 0.0, load(H, first + i)))
+        store(step, i, select(lost, 0.0, load(step, i)))
+
+
+@njit(**INNER)
+def _next_damping(iteration, damping, largest, previous):
+    """Return the share of the next step to take: less where the iteration circles.
+
+    Far up the exponential every step is about 1, which is no circling. A damped step shrinks by
+    its damping at best.
+    """
+    relaxed = minimum(1.5 * damping, 1.0)
+    if iteration <= 40:
+        return relaxed
+    circling = largest > (1.0 - 0.3 * damping) * previous
+    return select(circling, maximum(0.5 * damping, 1.0 / 64.0), relaxed)
+
+
+@njit(**INNER)
+def _solve_panel(code, parameters, table, columns, first, p, known, H, w, D, work, used):
     """Solve H = known + K phi(H) on the panel that starts at node `first`; H holds the guess.
 
     The exponential of the map makes a plain Newton step from its flat part overshoot by far.
     The solution obeys |K_ii w_i| <~ |known|, so H is kept where |w| stays below a multiple of
-    that bound. Adds the number of iterations to `used`, or sets it to -1, in the lanes where the
+    that bound. Returns `used` with the number of iterations added, or -1 in the lanes where the
     step did not fall below the tolerance.
     """
-    matrix, step, size, bound, previous, damping, done = work
-    for lane in range(LANES):
-        size[lane] = 1.0
-        previous[lane] = np.inf
-        damping[lane] = 1.0
-        done[lane] = False
-        for i in range(p):
-            size[lane] = max(size[lane], abs(known[i, lane]))
+    matrix, step, bounds = work
+    size, damping, previous = splat(1.0), splat(1.0), splat(np.inf)
+    for i in range(p):
+        size = maximum(absolute(load(known, i)), size)
+    done = used != used
     for iteration in range(MAX_NEWTON):
         for i in range(first, first + p):
-            for lane in range(LANES):
-                bound[lane] = OVERSHOOT * size[lane] / abs(K[i, i])
-            _evaluate_map(code, parameters[i], table, bound, H[i], w[i], D[i])
-        _newton_system(K, first, p, known, H, w, D, matrix, step)
+            store(bounds, 0, (OVERSHOOT / abs(columns[i, i])) * size)
+            _evaluate_map(code, parameters[i], table, bounds, H, w, D, i)
+        _newton_system(columns, first, p, known, H, w, D, matrix, step)
         _eliminate(matrix, step, p)
-        finished = True
-        for lane in range(LANES):
-            largest = 0.0
-            scale = 1.0
-            finite = True
-            for i in range(p):
-                finite &= abs(step[i, lane]) < np.inf  # compiled max() drops a nan
-                largest = max(largest, abs(step[i, lane]))
-                scale = max(scale, abs(H[first + i, lane]))
-            if not finite:
-                used[lane] = -1
-                done[lane] = True
-                for i in range(p):
-                    step[i, lane] = 0.0
-                    H[first + i, lane] = 0.0
-                continue
-            # Far up the exponential every step is about 1, which is no circling. A damped step
-            # shrinks by its damping at best.
-            if iteration > 40 and largest > (1.0 - 0.3 * damping[lane]) * previous[lane]:
-                damping[lane] = max(0.5 * damping[lane], 1.0 / 64.0)
-            elif damping[lane] < 1.0:
-                damping[lane] = min(1.0, 1.5 * damping[lane])
-            previous[lane] = largest
-            if not done[lane]:
-                if used[lane] >= 0:
-                    used[lane] += 1
-                done[lane] = largest <= NEWTON_TOLERANCE + 1e-13 * scale
-            finished &= done[lane]
+        largest, scale, finite = _measure(first, p, H, step)
+        if not all_lanes(finite):
+            _reset(first, p, ~finite, H, step)
+            used = select(finite, used, -1.0)
+            done = done | ~finite
+        damping = _next_damping(iteration, damping, largest, previous)
+        previous = largest
+        used = select(done | (used < 0.0), used, used + 1.0)
+        done = done | (largest <= NEWTON_TOLERANCE + 1e-13 * scale)
         for i in range(p):
-            for lane in range(LANES):
-                H[first + i, lane] += damping[lane] * step[i, lane]
-        if finished:
-            for i in range(p):  # to first order; the error is of the size of the step squared
-                for lane in range(LANES):
-                    w[first + i, lane] -= D[first + i, lane] * step[i, lane]
-            return
-    for lane in range(LANES):
-        if not done[lane]:
-            used[lane] = -1
+            store(H, first + i, load(H, first + i) + damping * load(step, i))
+        if all_lanes(done):
+            for i in range(first, first + p):  # to first order; the error left is the step squared
+                store(w, i, load(w, i) - load(D, i) * load(step, i - first))
+            return used
+    return select(done, used, -1.0)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _history(K, first, p, w, known):
-    """Add sum_{j < first} K[first + i, j] w[j] to known[i] for the p rows of a panel."""
-    for i in range(p):
-        row = K[first + i]
-        for j in range(0, first - 3, 4):
-            for lane in range(LANES):
-                known[i, lane] += (
-                    row[j] * w[j, lane]
-                    + row[j + 1] * w[j + 1, lane]
-                    + row[j + 2] * w[j + 2, lane]
-                    + row[j + 3] * w[j + 3, lane]
-                )
-        for j in range(first - first % 4, first):
-            for lane in range(LANES):
-                known[i, lane] += row[j] * w[j, lane]
+@njit(**INNER)
+def _continue_guess(H, first, p):
+    """Start a panel without a guess from where the path has come."""
+    absent = load(H, first) == 0.0
+    for i in range(first, first + p):
+        store(H, i, select(absent, load(H, first - 1), load(H, i)))
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _solve_chunk(code, parameters, table, K, p, U, H, w, D, iterations):
-    """Solve the paths of one chunk; see `solve_paths`."""
+def _solve_chunk(code, parameters, table, columns, p, nodes, U, H, w, D, iterations):
+    """Solve the paths of one chunk; see `solve_paths`. Idle lanes repeat the last path."""
     M, N = U.shape
-    lanes_H = np.empty((N, LANES))
-    lanes_w = np.empty((N, LANES))
-    lanes_D = np.empty((N, LANES))
-    known = np.empty((p, LANES))
-    used = np.empty(LANES, dtype=np.int64)
-    work = (
-        np.empty((p, p, LANES)),
-        np.empty((p, LANES)),
-        np.empty(LANES),
-        np.empty(LANES),
-        np.empty(LANES),
-        np.empty(LANES),
-        np.empty(LANES, dtype=np.bool_),
-    )
+    lanes_H = np.empty(N * LANES)
+    lanes_w = np.empty(N * LANES)
+    lanes_D = np.empty(N * LANES)
+    known = np.empty((p + SLACK) * LANES)
+    work = np.empty(p * p * LANES), np.empty(p * LANES), np.empty(LANES)
     for begin in range(0, M, LANES):
-        for lane in range(LANES):
-            used[lane] = 0
-            m = min(begin + lane, M - 1)  # idle lanes repeat the last path
-            for i in range(N):
-                lanes_H[i, lane] = H[m, i]
+        for i in range(N):
+            store(lanes_H, i, gather(H, begin, i))
+        used = splat(0.0)
         for first in range(0, N, p):
-            for lane in range(LANES):
-                m = min(begin + lane, M - 1)
-                for i in range(p):
-                    known[i, lane] = U[m, first + i]
-                if first > 0 and lanes_H[first, lane] == 0.0:  # no guess: where the path has come
-                    for i in range(first, first + p):
-                        lanes_H[i, lane] = lanes_H[first - 1, lane]
-            _history(K, first, p, lanes_w, known)
-            _solve_panel(
-                code, parameters, table, K, first, p, known, lanes_H, lanes_w, lanes_D, work, used
+            for i in range(p):
+                store(known, i, gather(U, begin, first + i))
+            if first > 0:
+                _continue_guess(lanes_H, first, p)
+            _add_history(columns, first, p, nodes, START, first, lanes_w, START, known)
+            used = _solve_panel(
+                code, parameters, table, columns, first, p, known, lanes_H, lanes_w, lanes_D, work, used
             )
-        for lane in range(min(LANES, M - begin)):
-            m = begin + lane
-            iterations[m] = used[lane]
-            for i in range(N):
-                H[m, i] = lanes_H[i, lane]
-                w[m, i] = lanes_w[i, lane]
-                D[m, i] = lanes_D[i, lane]
+        scatter(iterations, begin, 0, used)
+        for i in range(N):
+            scatter(H, begin, i, load(lanes_H, i))
+            scatter(w, begin, i, load(lanes_w, i))
+            scatter(D, begin, i, load(lanes_D, i))
 
 
 def solve_paths(
@@ -291,14 +331,15 @@ def solve_paths(
         Newton iterations of each path, -1 where a panel did not converge.
     """
     w, D = np.empty_like(U), np.empty_like(U)
-    iterations = np.empty(len(U), dtype=np.int64)
+    iterations = np.empty((len(U), 1))
+    columns, nodes = _columns(K), np.arange(len(K))
 
     def solve(chunk: slice) -> None:
         part = (U[chunk], H[chunk], w[chunk], D[chunk], iterations[chunk])
-        _solve_chunk(code, parameters, table, K, p, *part)
+        _solve_chunk(code, parameters, table, columns, p, nodes, *part)
 
     _in_chunks(solve, len(U))
-    return w, D, iterations
+    return w, D, iterations[:, 0].astype(np.int64)
 
 
 def _in_chunks(task: Callable[[slice], T], paths: int) -> list[T]:
@@ -319,167 +360,133 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _response_history(K, first, p, X, rows):
-    """rows[i] = -sum_{j < first} K[first + i, j] X[j] for the p rows of a panel.
+# --- responses ---------------------------------------------------------------------------------
 
-    X (N, N LANES) is block-lower-triangular: row j ends with the panel of j.
+
+@njit(**INNER)
+def _invert(matrix, p):
+    """Invert the p x p matrices in place by Gauss-Jordan elimination; see `_eliminate`."""
+    for k in range(p):
+        pivot = 1.0 / load(matrix, k * p + k)
+        store(matrix, k * p + k, 1.0)
+        for j in range(k * p, k * p + p):
+            store(matrix, j, pivot * load(matrix, j))
+        for i in range(p):
+            if i != k:
+                factor = load(matrix, i * p + k)
+                store(matrix, i * p + k, 0.0)
+                for j in range(p):
+                    entry = load(matrix, i * p + j) - factor * load(matrix, k * p + j)
+                    store(matrix, i * p + j, entry)
+
+
+@njit(**INNER)
+def _set_block(columns, first, p, D, block):
+    """Set block to the transpose of B = -D (I + K_qq D)^(-1) of the panel at node `first`."""
+    for j in range(p):
+        for i in range(p):
+            store(block, j * p + i, columns[first + j, first + i] * load(D, first + j))
+        store(block, j * p + j, 1.0 + load(block, j * p + j))
+    _invert(block, p)
+    for j in range(p):
+        for i in range(p):
+            store(block, j * p + i, load(block, j * p + i) * -load(D, first + i))
+
+
+@njit(**INNER)
+def _respond(columns, roots, driven, p, D, nodes, count, height, Z, work):
+    """Set the columns of Z = -D (I + K D)^(-1) and Z root, `driven` many, on the active nodes.
+
+    Panel by panel, Z_q = B_q (rhs_q + sum_{r < q} K_qr Z_r) with B_q = -D (I + K_qq D)^(-1) and
+    the right-hand side I or root. Column c of Z begins at c height.
     """
-    width = first * LANES
-    for i in range(p):
-        row = K[first + i]
-        out = rows[i]
-        for c in range(width):
-            out[c] = 0.0
-        for j in range(0, first - 3, 4):  # four rows at a time: one pass over `out` for four
-            k0, k1, k2, k3 = row[j], row[j + 1], row[j + 2], row[j + 3]
-            x0, x1, x2, x3 = X[j], X[j + 1], X[j + 2], X[j + 3]
-            for c in range(min(first, ((j + 3) // p + 1) * p) * LANES):
-                out[c] -= k0 * x0[c] + k1 * x1[c] + k2 * x2[c] + k3 * x3[c]
-        for j in range(first - first % 4, first):
-            k0, x0 = row[j], X[j]
-            for c in range(width):
-                out[c] -= k0 * x0[c]
+    block, rows = work
+    N = columns.shape[0]
+    for end in range(0, count, p):
+        first = nodes[end]
+        _set_block(columns, first, p, D, block)
+        for j in range(p):
+            for i in range(p):
+                store(Z, (first + j) * height + first + i, load(block, j * p + i))
+        for k in range(end + driven):
+            column, begin = (nodes[k], k - k % p) if k < end else (N + k - end, 0)
+            for i in range(p):
+                store(rows, i, 0.0 if k < end else roots[k - end, first + i])
+            at = column * height
+            _add_history(columns, first, p, nodes, begin, end, Z, at, rows)
+            _set_products(block, START, p, rows, START, NEXT, p, p, Z, at + first)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _response(K, p, D, N, X, block, rows, factor):
-    """X = D (I + K D)^(-1) for the leading N nodes, panel by panel; X is (N, N LANES).
-
-    X_q = B_q (1 - sum_{r < q} K_qr X_r) with B_q = D (I + K_qq D)^(-1).
-    """
-    for first in range(0, N, p):
-        for i in range(p):
-            for j in range(p):
-                k = K[first + i, first + j]
-                for lane in range(LANES):
-                    block[i, j, lane] = k * D[first + j, lane]
-            for lane in range(LANES):
-                block[i, i, lane] += 1.0
-        _invert(block, factor, p)
-        for i in range(p):
-            for j in range(p):
-                for lane in range(LANES):
-                    block[i, j, lane] *= D[first + i, lane]
-        _response_history(K, first, p, X, rows)
-        for i in range(p):
-            x = X[first + i]
-            for c in range(0, first * LANES, LANES):
-                for lane in range(LANES):
-                    x[c + lane] = block[i, 0, lane] * rows[0, c + lane]
-                for j in range(1, p):
-                    for lane in range(LANES):
-                        x[c + lane] += block[i, j, lane] * rows[j, c + lane]
-            for j in range(p):
-                for lane in range(LANES):
-                    x[(first + j) * LANES + lane] = block[i, j, lane]
-            for c in range((first + p) * LANES, min(N, first + p + 3) * LANES):
-                x[c] = 0.0  # read, and to be ignored, by the passes of four rows
-
-
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _moved(X, p, N, root, Y):
-    """Y[i, k LANES + lane] = sum_j X[i, j LANES + lane] root[j, k] for the leading N nodes."""
-    for i in range(N):
-        x, y = X[i], Y[i]
-        for c in range(root.shape[1] * LANES):
-            y[c] = 0.0
-        for j in range((i // p + 1) * p):
-            for k in range(root.shape[1]):
-                factor = root[j, k]
-                for lane in range(LANES):
-                    y[k * LANES + lane] += factor * x[j * LANES + lane]
-
-
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _inner(x, y):
-    """Return the inner product; reordering the sum lets it vectorise."""
-    total = 0.0
-    for c in range(x.size):
-        total += x[c] * y[c]
-    return total
-
-
-@njit(cache=True, error_model="numpy")
-def _active_nodes(D, p, cutoff, active):
+@njit(**INNER)
+def _active_nodes(D, p, cutoff, nodes):
     """List the nodes of the panels where D exceeds the cutoff in a lane; return their number."""
     count = 0
-    for first in range(0, D.shape[0], p):
-        largest = 0.0
+    for first in range(0, nodes.size, p):
+        largest = load(D, first)
         for i in range(first, first + p):
-            for lane in range(LANES):
-                largest = max(largest, D[i, lane])
-        if largest > cutoff:
+            largest = maximum(load(D, i), largest)
+        if any_lane(largest > cutoff):
             for i in range(first, first + p):
-                active[count] = i
+                nodes[count] = i
                 count += 1
     return count
 
 
+@njit(**INNER)
+def _add_mean(Z, height, column, nodes, begin, count, weight, total):
+    """Add the weighted sum over the lanes of one column of Z to `total`."""
+    for k in range(begin, count):
+        total[nodes[k]] += lane_sum(weight * load(Z, column * height + nodes[k]))
+
+
+@njit(**INNER)
+def _add_square(Z, height, columns, rank, p, nodes, count, weight, work, square):
+    """Add the lower triangle of the sums over lanes and columns of Z[i] Z[j] to `square`."""
+    _, rows = work
+    start = columns * height
+    for k in range(count):
+        i = nodes[k]
+        for r in range(0, k + 1, p):
+            first = nodes[r]
+            _set_products(Z, start + first, height, Z, start + i, height, rank, p, rows, START)
+            for j in range(p):
+                square[i, first + j] += lane_sum(weight * load(rows, j))
+
+
+@njit(**INNER)
+def _mirror_triangle(matrix):
+    """Set the upper triangle of a symmetric matrix to the lower one."""
+    for i in range(matrix.shape[0]):
+        for j in range(i):
+            matrix[j, i] = matrix[i, j]
+
+
 @njit(cache=True, error_model="numpy", nogil=True)
-def _sum_chunk(K, p, D, weights, root, root_weights, cutoff):
-    """Return the sums of `mean_response` over the paths of one chunk."""
+def _sum_chunk(columns, p, D, weights, roots, root_weights, cutoff, nodes, mean, moved, square):
+    """Add the sums of `mean_response` over the paths of one chunk.
+
+    The first two are transposed. Idle lanes repeat the last path, without weight. `nodes` has room for the list of active ones.
+    """
     M, N = D.shape
-    r = root.shape[1]
-    mean = np.zeros((N, N))
-    moved = np.zeros((N, r))
-    square = np.zeros((N, N))
-    X = np.zeros((N, N * LANES))
-    Y = np.empty((N, r * LANES))
-    weighted_Y = np.empty((N, r * LANES))
-    lanes_D = np.empty((N, LANES))
-    packed_D = np.empty((N, LANES))
-    packed_K = np.empty((N, N))
-    packed_root = np.empty((N, r))
-    active = np.empty(N, dtype=np.int64)
-    block = np.empty((p, p, LANES))
-    rows = np.empty((p, N * LANES))
-    weight = np.empty(LANES)
-    root_weight = np.empty(LANES)
-    factor = np.empty(LANES)
+    rank = roots.shape[0]
+    height = (N + SLACK) | 1  # odd, or the rows of many columns would share a set of the cache
+    Z = np.empty((N + rank) * height * LANES)
+    lanes_D = np.empty(N * LANES)
+    work = np.empty((p * p + SLACK) * LANES), np.empty((p + SLACK) * LANES)
     for begin in range(0, M, LANES):
-        carries = False
-        for lane in range(LANES):
-            m = min(begin + lane, M - 1)  # idle lanes repeat the last path, without weight
-            weight[lane] = weights[m] if begin + lane < M else 0.0
-            root_weight[lane] = root_weights[m] if begin + lane < M else 0.0
-            carries |= root_weight[lane] != 0.0
-            for i in range(N):
-                lanes_D[i, lane] = D[m, i]
-        count = _active_nodes(lanes_D, p, cutoff, active)
-        for i in range(count):
-            for lane in range(LANES):
-                packed_D[i, lane] = lanes_D[active[i], lane]
-            for j in range((i // p + 1) * p):
-                packed_K[i, j] = K[active[i], active[j]]
-        _response(packed_K, p, packed_D, count, X, block, rows, factor)
-        for i in range(count):
-            for j in range((i // p + 1) * p):
-                total = 0.0
-                for lane in range(LANES):
-                    total += weight[lane] * X[i, j * LANES + lane]
-                mean[active[i], active[j]] += total
-        if not carries or r == 0:
-            continue
-        for i in range(count):
-            for k in range(r):
-                packed_root[i, k] = root[active[i], k]
-        _moved(X, p, count, packed_root, Y)
-        for i in range(count):
-            for k in range(r):
-                total = 0.0
-                for lane in range(LANES):
-                    c = k * LANES + lane
-                    weighted_Y[i, c] = root_weight[lane] * Y[i, c]
-                    total += weighted_Y[i, c]
-                moved[active[i], k] += total
-        for i in range(count):
-            for j in range(i + 1):
-                total = _inner(weighted_Y[i], Y[j])
-                square[active[i], active[j]] += total
-                if j < i:
-                    square[active[j], active[i]] += total
-    return mean, moved, square
+        weight, root_weight = load(weights, begin // LANES), load(root_weights, begin // LANES)
+        carries = rank > 0 and any_lane(root_weight != 0.0)
+        for i in range(N):
+            store(lanes_D, i, gather(D, begin, i))
+        count = _active_nodes(lanes_D, p, cutoff, nodes)
+        _respond(columns, roots, rank if carries else 0, p, lanes_D, nodes, count, height, Z, work)
+        for k in range(count):
+            _add_mean(Z, height, nodes[k], nodes, k - k % p, count, -weight, mean[nodes[k]])
+        if carries:
+            for k in range(rank):
+                _add_mean(Z, height, N + k, nodes, START, count, -root_weight, moved[k])
+            _add_square(Z, height, N, rank, p, nodes, count, root_weight, work, square)
+    _mirror_triangle(square)
 
 
 def mean_response(
@@ -524,11 +531,24 @@ def mean_response(
     """
 
     def add(chunk: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return _sum_chunk(K, p, D[chunk], weights[chunk], root, root_weights[chunk], cutoff)
+        part = D[chunk], lane_weights[chunk], roots, lane_root_weights[chunk]
+        sums = np.zeros((N, N)), np.zeros((rank, N)), np.zeros((N, N))
+        _sum_chunk(columns, p, *part, cutoff, np.empty(N, dtype=np.int64), *sums)
+        return sums
 
+    N, rank = root.shape
+    columns, roots = _columns(K), _columns(root)
+    lane_weights, lane_root_weights = _filled_up(weights), _filled_up(root_weights)
     parts = zip(*_in_chunks(add, len(D)), strict=True)
-    mean, moved, square = (np.sum(part, axis=0) for part in parts)
-    return mean, moved, square
+    mean, moved, square = (sum(part[1:], start=part[0]) for part in parts)
+    return mean.T.copy(), moved.T.copy(), square
+
+
+def _filled_up(weights: np.ndarray) -> np.ndarray:
+    """Append zeros for idle lanes."""
+    filled = np.zeros(LANES * -(-len(weights) // LANES))
+    filled[: len(weights)] = weights
+    return filled
 
 
 def compiled() -> bool:

@@ -1,0 +1,427 @@
+"""Eight doubles side by side as one value of compiled code: the vector registers, explicitly.
+
+Within functions compiled by numba a value of the type `lanes` behaves like a float: it has
++ - * / and comparisons, which give masks (& | ~, `any_lane`, `all_lanes`, `select`), and a float
+beside it counts in all lanes. Unlike the arrays that a compiler must vectorise by itself such
+values are known not to overlap, and stay in registers.
+
+`load` and `store` see a C-contiguous array of doubles as a flat sequence of lanes. `gather` and
+`scatter` move between lanes and the rows of a matrix. A tile is a tuple of a few lanes;
+`add_scaled` and `add_products` are the inner loops of matrix products that keep a tile of the
+result in registers.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.imputils import lower_builtin, lower_cast
+from numba.core.typeconv import Conversion
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, models, register_model
+
+LANES = 8
+BITS = 52  # of the mantissa of a double
+BIAS = 1023  # of its exponent
+# Of functions that only other compiled functions call, which halves the time to compile them.
+INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+VECTOR = ir.VectorType(ir.DoubleType(), LANES)
+DOUBLES = 8  # bytes that a double is aligned to; arrays promise no more
+FUSED = ("contract",)  # a * b + c may round once
+
+
+class Lanes(types.Type):
+    """Numba's type of eight doubles side by side."""
+
+    def __init__(self) -> None:
+        super().__init__(name="lanes")
+
+    def can_convert_from(self, typingctx: Any, other: types.Type) -> Any:
+        """Let a float stand for the same number in all lanes."""
+        return Conversion.safe if other == types.float64 else None
+
+
+class Mask(types.Type):
+    """Numba's type of eight truth values side by side."""
+
+    def __init__(self) -> None:
+        super().__init__(name="mask")
+
+
+lanes, mask = Lanes(), Mask()
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: types.Type) -> None:
+        super().__init__(manager, kind, VECTOR)
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: types.Type) -> None:
+        super().__init__(manager, kind, ir.VectorType(ir.IntType(1), LANES))
+
+
+def _splat(builder: Any, number: Any) -> Any:
+    """Return a vector with a scalar in all lanes."""
+    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.shuffle_vector(one, ir.Constant(VECTOR, ir.Undefined), zeros)
+
+
+@lower_cast(types.float64, lanes)
+def _cast(context, builder, kind, target, value):  # type: ignore[no-untyped-def]
+    return _splat(builder, value)
+
+
+# --- operators ---------------------------------------------------------------------------------
+
+
+def _define(function: Callable[..., Any], result: types.Type, operand: types.Type, count: int,
+            code: Callable[..., Any]) -> None:  # fmt: skip
+    """Give an operator of `count` operands a meaning: code(builder, *operands)."""
+    operands = (operand,) * count
+    template = type(
+        f"_{function.__name__}", (ConcreteTemplate,), {"cases": [signature(result, *operands)]}
+    )
+    infer_global(function)(template)
+
+    @lower_builtin(function, *operands)
+    def lower(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        return code(builder, *values)
+
+
+def _arithmetic(name: str) -> Callable[..., Any]:
+    return lambda builder, x, y: getattr(builder, name)(x, y, flags=FUSED)
+
+
+def _comparison(sign: str) -> Callable[..., Any]:
+    compare = "fcmp_unordered" if sign == "!=" else "fcmp_ordered"  # nan differs from everything
+    return lambda builder, x, y: getattr(builder, compare)(sign, x, y)
+
+
+for _function, _name in {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}.items():
+    _define(getattr(operator, _function), lanes, lanes, 2, _arithmetic(_name))
+for _function, _name in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():  # fmt: skip
+    _define(getattr(operator, _function), mask, lanes, 2, _comparison(_name))
+_define(operator.neg, lanes, lanes, 1, lambda builder, x: builder.fneg(x))
+_define(operator.and_, mask, mask, 2, lambda builder, x, y: builder.and_(x, y))
+_define(operator.or_, mask, mask, 2, lambda builder, x, y: builder.or_(x, y))
+_define(operator.invert, mask, mask, 1, lambda builder, x: builder.not_(x))
+
+
+# --- functions of lanes, or of floats ----------------------------------------------------------
+
+
+def _widest(*kinds: types.Type) -> types.Type:
+    return lanes if lanes in kinds else types.float64
+
+
+def _choice(sign: str) -> Callable[..., Any]:
+    """Return an intrinsic's body: x where x `sign` y, else y."""
+
+    def define(typingctx, x, y):  # type: ignore[no-untyped-def]
+        def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+            return builder.select(builder.fcmp_ordered(sign, *values), *values)
+
+        kind = _widest(x, y)
+        return kind(kind, kind), code
+
+    return define
+
+
+@intrinsic
+def minimum(typingctx, x, y):  # type: ignore[no-untyped-def]
+    """Return the smaller one; y if one of them is nan."""
+    return _choice("<")(typingctx, x, y)
+
+
+@intrinsic
+def maximum(typingctx, x, y):  # type: ignore[no-untyped-def]
+    """Return the larger one; y if one of them is nan."""
+    return _choice(">")(typingctx, x, y)
+
+
+@intrinsic
+def select(typingctx, condition, x, y):  # type: ignore[no-untyped-def]
+    """Return x where the condition holds, else y."""
+    kind = lanes if condition == mask else _widest(x, y)
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        return builder.select(*values)
+
+    return kind(condition, kind, kind), code
+
+
+@intrinsic
+def absolute(typingctx, x):  # type: ignore[no-untyped-def]
+    """Return |x| of lanes."""
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        kind = ir.FunctionType(VECTOR, [VECTOR])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.v{LANES}f64")
+        return builder.call(function, values)
+
+    return lanes(lanes), code
+
+
+@intrinsic
+def power_of_two(typingctx, x):  # type: ignore[no-untyped-def]
+    """Return 2^k, where the integer k stands in the low bits of the double x."""
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        double = values[0].type
+        integer = ir.IntType(64)
+        if kinds.return_type == lanes:
+            integer = ir.VectorType(integer, LANES)
+
+        def constant(number: int) -> Any:
+            single = kinds.return_type != lanes
+            return ir.Constant(integer, number if single else [number] * LANES)
+
+        bits = builder.bitcast(values[0], integer)
+        exponent = builder.add(bits, constant(BIAS))
+        return builder.bitcast(builder.shl(exponent, constant(BITS)), double)
+
+    return x(x), code
+
+
+@intrinsic
+def splat(typingctx, x):  # type: ignore[no-untyped-def]
+    """Return a float in all lanes."""
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        return _splat(builder, values[0])
+
+    return lanes(types.float64), code
+
+
+# --- reductions --------------------------------------------------------------------------------
+
+
+def _halves(builder: Any, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """Combine all lanes of a vector by combining its halves until one lane is left."""
+    count = value.type.count
+    if count == 1:
+        return builder.extract_element(value, ir.IntType(32)(0))
+    indices = ir.VectorType(ir.IntType(32), count // 2)
+    low, high = (
+        builder.shuffle_vector(value, value, ir.Constant(indices, list(half)))
+        for half in (range(count // 2), range(count // 2, count))
+    )
+    return _halves(builder, combine(low, high), combine)
+
+
+@intrinsic
+def lane_sum(typingctx, x):  # type: ignore[no-untyped-def]
+    """Return the sum over the lanes."""
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        return _halves(builder, values[0], builder.fadd)
+
+    return types.float64(lanes), code
+
+
+@intrinsic
+def any_lane(typingctx, condition):  # type: ignore[no-untyped-def]
+    """Return whether a condition holds in some lane."""
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        bits = builder.bitcast(values[0], ir.IntType(LANES))
+        return builder.icmp_unsigned("!=", bits, bits.type(0))
+
+    return types.boolean(mask), code
+
+
+@intrinsic
+def all_lanes(typingctx, condition):  # type: ignore[no-untyped-def]
+    """Return whether a condition holds in all lanes."""
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        bits = builder.bitcast(values[0], ir.IntType(LANES))
+        return builder.icmp_unsigned("==", bits, bits.type((1 << LANES) - 1))
+
+    return types.boolean(mask), code
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+def _require_doubles(*arrays: types.Type) -> None:
+    for array in arrays:
+        if not (
+            isinstance(array, types.Array) and array.dtype == types.float64 and array.layout == "C"
+        ):
+            raise TypeError(f"lanes live in C-contiguous arrays of doubles, not in {array}")
+
+
+def _doubles(context: Any, builder: Any, kind: types.Type, array: Any, at: Any) -> Any:
+    """Return a pointer to element `at` of an array seen as flat."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [at])
+
+
+def _vectors(context: Any, builder: Any, kind: types.Type, array: Any, at: Any) -> Any:
+    """Return a pointer to element `at` of an array seen as a flat sequence of lanes."""
+    pointer = _doubles(context, builder, kind, array, builder.mul(at, at.type(LANES)))
+    return builder.bitcast(pointer, VECTOR.as_pointer())
+
+
+def _next(builder: Any, pointer: Any, steps: int) -> Any:
+    return builder.gep(pointer, [ir.IntType(64)(steps)])
+
+
+@intrinsic
+def load(typingctx, array, at):  # type: ignore[no-untyped-def]
+    """Return element `at` of an array seen as a flat sequence of lanes."""
+    _require_doubles(array)
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        return builder.load(_vectors(context, builder, array, *values), align=DOUBLES)
+
+    return lanes(array, types.intp), code
+
+
+@intrinsic
+def store(typingctx, array, at, value):  # type: ignore[no-untyped-def]
+    """Set element `at` of an array seen as a flat sequence of lanes."""
+    _require_doubles(array)
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        pointer = _vectors(context, builder, array, *values[:2])
+        builder.store(values[2], pointer, align=DOUBLES)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), code
+
+
+def _in_rows(context: Any, builder: Any, kind: types.Type, values: Any) -> list[Any]:
+    """Return pointers to column `column` of the rows from `row` on, one for each lane.
+
+    Lanes beyond the last row share it.
+    """
+    matrix, row, column = values
+    array = context.make_array(kind)(context, builder, matrix)
+    rows, width = cgutils.unpack_tuple(builder, array.shape, 2)
+    last = builder.sub(rows, rows.type(1))
+    pointers = []
+    for lane in range(LANES):
+        own = builder.add(row, row.type(lane))
+        own = builder.select(builder.icmp_signed("<", own, last), own, last)
+        pointers.append(builder.gep(array.data, [builder.add(builder.mul(own, width), column)]))
+    return pointers
+
+
+@intrinsic
+def gather(typingctx, matrix, row, column):  # type: ignore[no-untyped-def]
+    """Return one column of eight rows of a matrix; lanes beyond the last row repeat it."""
+    _require_doubles(matrix)
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        found = ir.Constant(VECTOR, ir.Undefined)
+        for lane, pointer in enumerate(_in_rows(context, builder, matrix, values)):
+            found = builder.insert_element(found, builder.load(pointer), ir.IntType(32)(lane))
+        return found
+
+    return lanes(matrix, types.intp, types.intp), code
+
+
+@intrinsic
+def scatter(typingctx, matrix, row, column, value):  # type: ignore[no-untyped-def]
+    """Set one column of eight rows of a matrix; see `gather`."""
+    _require_doubles(matrix)
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        for lane, pointer in enumerate(_in_rows(context, builder, matrix, values[:3])):
+            builder.store(builder.extract_element(values[3], ir.IntType(32)(lane)), pointer)
+        return context.get_dummy_value()
+
+    return types.void(matrix, types.intp, types.intp, lanes), code
+
+
+# --- tiles -------------------------------------------------------------------------------------
+
+
+@intrinsic(prefer_literal=True)
+def zero_tile(typingctx, size):  # type: ignore[no-untyped-def]
+    """Return a tile of zeros; its size is a literal."""
+    tile = types.UniTuple(lanes, size.literal_value)
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        return context.make_tuple(builder, tile, [ir.Constant(VECTOR, [0.0] * LANES)] * tile.count)
+
+    return tile(size), code
+
+
+@intrinsic(prefer_literal=True)
+def load_tile(typingctx, array, at, size):  # type: ignore[no-untyped-def]
+    """Return elements at, ..., at + size - 1 of an array of lanes; the size is a literal."""
+    _require_doubles(array)
+    tile = types.UniTuple(lanes, size.literal_value)
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        pointer = _vectors(context, builder, array, *values[:2])
+        loaded = [
+            builder.load(_next(builder, pointer, i), align=DOUBLES) for i in range(tile.count)
+        ]
+        return context.make_tuple(builder, tile, loaded)
+
+    return tile(array, types.intp, size), code
+
+
+@intrinsic
+def store_tile(typingctx, array, at, tile):  # type: ignore[no-untyped-def]
+    """Set elements at, at + 1, ... of an array of lanes to a tile."""
+    _require_doubles(array)
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        pointer = _vectors(context, builder, array, *values[:2])
+        for i, value in enumerate(cgutils.unpack_tuple(builder, values[2])):
+            builder.store(value, _next(builder, pointer, i), align=DOUBLES)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, tile), code
+
+
+def _add_multiples(builder: Any, sums: Any, factors: list[Any], x: Any) -> list[Any]:
+    return [
+        builder.fadd(total, builder.fmul(factor, x, flags=FUSED), flags=FUSED)
+        for total, factor in zip(cgutils.unpack_tuple(builder, sums), factors, strict=True)
+    ]
+
+
+@intrinsic
+def add_scaled(typingctx, tile, array, at, x):  # type: ignore[no-untyped-def]
+    """Return tile[i] + array[at + i] x, the array seen as a flat sequence of doubles."""
+    _require_doubles(array)
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        sums, matrix, first, factor = values
+        pointer = _doubles(context, builder, array, matrix, first)
+        numbers = [builder.load(_next(builder, pointer, i)) for i in range(tile.count)]
+        numbers = [_splat(builder, number) for number in numbers]
+        return context.make_tuple(builder, tile, _add_multiples(builder, sums, numbers, factor))
+
+    return tile(tile, array, types.intp, lanes), code
+
+
+@intrinsic
+def add_products(typingctx, tile, array, at, x):  # type: ignore[no-untyped-def]
+    """Return tile[i] + array[at + i] x, the array seen as a flat sequence of lanes."""
+    _require_doubles(array)
+
+    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+        sums, matrix, first, factor = values
+        pointer = _vectors(context, builder, array, matrix, first)
+        loaded = [
+            builder.load(_next(builder, pointer, i), align=DOUBLES) for i in range(tile.count)
+        ]
+        return context.make_tuple(builder, tile, _add_multiples(builder, sums, loaded, factor))
+
+    return tile(tile, array, types.intp, lanes), code
