@@ -17,9 +17,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typeconv import Conversion
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
@@ -28,17 +29,23 @@ from numba.extending import intrinsic, models, register_model
 LANES = 8
 BITS = 52  # of the mantissa of a double
 BIAS = 1023  # of its exponent
-# Of functions that only other compiled functions call, which halves the time to compile them.
-INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# What `njit` is told of functions that only compiled functions call, never Python: without an
+# entry for Python they compile in half the time.
+INNER: dict[str, Any] = {
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 VECTOR = ir.VectorType(ir.DoubleType(), LANES)
 DOUBLES = 8  # bytes that a double is aligned to; arrays promise no more
 FUSED = ("contract",)  # a * b + c may round once
+_operation: Any = intrinsic  # callers leave out the first argument, which type checkers miss
 
 
 class Lanes(types.Type):
     """Numba's type of eight doubles side by side."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: D107
         super().__init__(name="lanes")
 
     def can_convert_from(self, typingctx: Any, other: types.Type) -> Any:
@@ -49,7 +56,7 @@ class Lanes(types.Type):
 class Mask(types.Type):
     """Numba's type of eight truth values side by side."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: D107
         super().__init__(name="mask")
 
 
@@ -76,29 +83,26 @@ def _splat(builder: Any, number: Any) -> Any:
 
 
 @lower_cast(types.float64, lanes)
-def _cast(context, builder, kind, target, value):  # type: ignore[no-untyped-def]
+def _cast(context, builder, kind, target, value):
     return _splat(builder, value)
 
 
 # --- operators ---------------------------------------------------------------------------------
 
 
-def _define(function: Callable[..., Any], result: types.Type, operand: types.Type, count: int,
-            code: Callable[..., Any]) -> None:  # fmt: skip
-    """Give an operator of `count` operands a meaning: code(builder, *operands)."""
-    operands = (operand,) * count
-    template = type(
-        f"_{function.__name__}", (ConcreteTemplate,), {"cases": [signature(result, *operands)]}
-    )
-    infer_global(function)(template)
+def _define(name: str, code: Callable[..., Any], result: types.Type, *operands: types.Type) -> None:
+    """Give an operator a meaning: its value is code(builder, *operands)."""
+    function = getattr(operator, name)
+    cases = {"cases": [signature(result, *operands)]}
+    infer_global(function)(type(f"_{name}", (ConcreteTemplate,), cases))
 
     @lower_builtin(function, *operands)
-    def lower(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def lower(context, builder, kinds, values):
         return code(builder, *values)
 
 
-def _arithmetic(name: str) -> Callable[..., Any]:
-    return lambda builder, x, y: getattr(builder, name)(x, y, flags=FUSED)
+def _arithmetic(instruction: str) -> Callable[..., Any]:
+    return lambda builder, x, y: getattr(builder, instruction)(x, y, flags=FUSED)
 
 
 def _comparison(sign: str) -> Callable[..., Any]:
@@ -106,14 +110,16 @@ def _comparison(sign: str) -> Callable[..., Any]:
     return lambda builder, x, y: getattr(builder, compare)(sign, x, y)
 
 
-for _function, _name in {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}.items():
-    _define(getattr(operator, _function), lanes, lanes, 2, _arithmetic(_name))
-for _function, _name in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():  # fmt: skip
-    _define(getattr(operator, _function), mask, lanes, 2, _comparison(_name))
-_define(operator.neg, lanes, lanes, 1, lambda builder, x: builder.fneg(x))
-_define(operator.and_, mask, mask, 2, lambda builder, x, y: builder.and_(x, y))
-_define(operator.or_, mask, mask, 2, lambda builder, x, y: builder.or_(x, y))
-_define(operator.invert, mask, mask, 1, lambda builder, x: builder.not_(x))
+ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}
+COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+for _name, _instruction in ARITHMETIC.items():
+    _define(_name, _arithmetic(_instruction), lanes, lanes, lanes)
+for _name, _sign in COMPARISONS.items():
+    _define(_name, _comparison(_sign), mask, lanes, lanes)
+_define("neg", lambda builder, x: builder.fneg(x), lanes, lanes)
+_define("and_", lambda builder, x, y: builder.and_(x, y), mask, mask, mask)
+_define("or_", lambda builder, x, y: builder.or_(x, y), mask, mask, mask)
+_define("invert", lambda builder, x: builder.not_(x), mask, mask)
 
 
 # --- functions of lanes, or of floats ----------------------------------------------------------
@@ -126,8 +132,8 @@ def _widest(*kinds: types.Type) -> types.Type:
 def _choice(sign: str) -> Callable[..., Any]:
     """Return an intrinsic's body: x where x `sign` y, else y."""
 
-    def define(typingctx, x, y):  # type: ignore[no-untyped-def]
-        def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def define(typingctx, x, y):
+        def code(context, builder, kinds, values):
             return builder.select(builder.fcmp_ordered(sign, *values), *values)
 
         kind = _widest(x, y)
@@ -136,34 +142,34 @@ def _choice(sign: str) -> Callable[..., Any]:
     return define
 
 
-@intrinsic
-def minimum(typingctx, x, y):  # type: ignore[no-untyped-def]
+@_operation
+def minimum(typingctx, x, y):
     """Return the smaller one; y if one of them is nan."""
     return _choice("<")(typingctx, x, y)
 
 
-@intrinsic
-def maximum(typingctx, x, y):  # type: ignore[no-untyped-def]
+@_operation
+def maximum(typingctx, x, y):
     """Return the larger one; y if one of them is nan."""
     return _choice(">")(typingctx, x, y)
 
 
-@intrinsic
-def select(typingctx, condition, x, y):  # type: ignore[no-untyped-def]
+@_operation
+def select(typingctx, condition, x, y):
     """Return x where the condition holds, else y."""
     kind = lanes if condition == mask else _widest(x, y)
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         return builder.select(*values)
 
     return kind(condition, kind, kind), code
 
 
-@intrinsic
-def absolute(typingctx, x):  # type: ignore[no-untyped-def]
+@_operation
+def absolute(typingctx, x):
     """Return |x| of lanes."""
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         kind = ir.FunctionType(VECTOR, [VECTOR])
         function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.v{LANES}f64")
         return builder.call(function, values)
@@ -171,11 +177,11 @@ def absolute(typingctx, x):  # type: ignore[no-untyped-def]
     return lanes(lanes), code
 
 
-@intrinsic
-def power_of_two(typingctx, x):  # type: ignore[no-untyped-def]
+@_operation
+def power_of_two(typingctx, x):
     """Return 2^k, where the integer k stands in the low bits of the double x."""
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         double = values[0].type
         integer = ir.IntType(64)
         if kinds.return_type == lanes:
@@ -192,11 +198,11 @@ def power_of_two(typingctx, x):  # type: ignore[no-untyped-def]
     return x(x), code
 
 
-@intrinsic
-def splat(typingctx, x):  # type: ignore[no-untyped-def]
+@_operation
+def splat(typingctx, x):
     """Return a float in all lanes."""
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         return _splat(builder, values[0])
 
     return lanes(types.float64), code
@@ -218,32 +224,32 @@ def _halves(builder: Any, value: Any, combine: Callable[[Any, Any], Any]) -> Any
     return _halves(builder, combine(low, high), combine)
 
 
-@intrinsic
-def lane_sum(typingctx, x):  # type: ignore[no-untyped-def]
+@_operation
+def lane_sum(typingctx, x):
     """Return the sum over the lanes."""
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         return _halves(builder, values[0], builder.fadd)
 
     return types.float64(lanes), code
 
 
-@intrinsic
-def any_lane(typingctx, condition):  # type: ignore[no-untyped-def]
+@_operation
+def any_lane(typingctx, condition):
     """Return whether a condition holds in some lane."""
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         bits = builder.bitcast(values[0], ir.IntType(LANES))
         return builder.icmp_unsigned("!=", bits, bits.type(0))
 
     return types.boolean(mask), code
 
 
-@intrinsic
-def all_lanes(typingctx, condition):  # type: ignore[no-untyped-def]
+@_operation
+def all_lanes(typingctx, condition):
     """Return whether a condition holds in all lanes."""
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         bits = builder.bitcast(values[0], ir.IntType(LANES))
         return builder.icmp_unsigned("==", bits, bits.type((1 << LANES) - 1))
 
@@ -258,7 +264,7 @@ def _require_doubles(*arrays: types.Type) -> None:
         if not (
             isinstance(array, types.Array) and array.dtype == types.float64 and array.layout == "C"
         ):
-            raise TypeError(f"lanes live in C-contiguous arrays of doubles, not in {array}")
+            raise TypingError(f"lanes live in C-contiguous arrays of doubles, not in {array}")
 
 
 def _doubles(context: Any, builder: Any, kind: types.Type, array: Any, at: Any) -> Any:
@@ -277,23 +283,23 @@ def _next(builder: Any, pointer: Any, steps: int) -> Any:
     return builder.gep(pointer, [ir.IntType(64)(steps)])
 
 
-@intrinsic
-def load(typingctx, array, at):  # type: ignore[no-untyped-def]
+@_operation
+def load(typingctx, array, at):
     """Return element `at` of an array seen as a flat sequence of lanes."""
     _require_doubles(array)
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         return builder.load(_vectors(context, builder, array, *values), align=DOUBLES)
 
     return lanes(array, types.intp), code
 
 
-@intrinsic
-def store(typingctx, array, at, value):  # type: ignore[no-untyped-def]
+@_operation
+def store(typingctx, array, at, value):
     """Set element `at` of an array seen as a flat sequence of lanes."""
     _require_doubles(array)
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         pointer = _vectors(context, builder, array, *values[:2])
         builder.store(values[2], pointer, align=DOUBLES)
         return context.get_dummy_value()
@@ -318,12 +324,12 @@ def _in_rows(context: Any, builder: Any, kind: types.Type, values: Any) -> list[
     return pointers
 
 
-@intrinsic
-def gather(typingctx, matrix, row, column):  # type: ignore[no-untyped-def]
+@_operation
+def gather(typingctx, matrix, row, column):
     """Return one column of eight rows of a matrix; lanes beyond the last row repeat it."""
     _require_doubles(matrix)
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         found = ir.Constant(VECTOR, ir.Undefined)
         for lane, pointer in enumerate(_in_rows(context, builder, matrix, values)):
             found = builder.insert_element(found, builder.load(pointer), ir.IntType(32)(lane))
@@ -332,12 +338,12 @@ def gather(typingctx, matrix, row, column):  # type: ignore[no-untyped-def]
     return lanes(matrix, types.intp, types.intp), code
 
 
-@intrinsic
-def scatter(typingctx, matrix, row, column, value):  # type: ignore[no-untyped-def]
+@_operation
+def scatter(typingctx, matrix, row, column, value):
     """Set one column of eight rows of a matrix; see `gather`."""
     _require_doubles(matrix)
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         for lane, pointer in enumerate(_in_rows(context, builder, matrix, values[:3])):
             builder.store(builder.extract_element(values[3], ir.IntType(32)(lane)), pointer)
         return context.get_dummy_value()
@@ -348,24 +354,24 @@ def scatter(typingctx, matrix, row, column, value):  # type: ignore[no-untyped-d
 # --- tiles -------------------------------------------------------------------------------------
 
 
-@intrinsic(prefer_literal=True)
-def zero_tile(typingctx, size):  # type: ignore[no-untyped-def]
+@_operation(prefer_literal=True)
+def zero_tile(typingctx, size):
     """Return a tile of zeros; its size is a literal."""
     tile = types.UniTuple(lanes, size.literal_value)
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         return context.make_tuple(builder, tile, [ir.Constant(VECTOR, [0.0] * LANES)] * tile.count)
 
     return tile(size), code
 
 
-@intrinsic(prefer_literal=True)
-def load_tile(typingctx, array, at, size):  # type: ignore[no-untyped-def]
+@_operation(prefer_literal=True)
+def load_tile(typingctx, array, at, size):
     """Return elements at, ..., at + size - 1 of an array of lanes; the size is a literal."""
     _require_doubles(array)
     tile = types.UniTuple(lanes, size.literal_value)
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         pointer = _vectors(context, builder, array, *values[:2])
         loaded = [
             builder.load(_next(builder, pointer, i), align=DOUBLES) for i in range(tile.count)
@@ -375,12 +381,12 @@ def load_tile(typingctx, array, at, size):  # type: ignore[no-untyped-def]
     return tile(array, types.intp, size), code
 
 
-@intrinsic
-def store_tile(typingctx, array, at, tile):  # type: ignore[no-untyped-def]
+@_operation
+def store_tile(typingctx, array, at, tile):
     """Set elements at, at + 1, ... of an array of lanes to a tile."""
     _require_doubles(array)
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         pointer = _vectors(context, builder, array, *values[:2])
         for i, value in enumerate(cgutils.unpack_tuple(builder, values[2])):
             builder.store(value, _next(builder, pointer, i), align=DOUBLES)
@@ -396,12 +402,12 @@ def _add_multiples(builder: Any, sums: Any, factors: list[Any], x: Any) -> list[
     ]
 
 
-@intrinsic
-def add_scaled(typingctx, tile, array, at, x):  # type: ignore[no-untyped-def]
+@_operation
+def add_scaled(typingctx, tile, array, at, x):
     """Return tile[i] + array[at + i] x, the array seen as a flat sequence of doubles."""
     _require_doubles(array)
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         sums, matrix, first, factor = values
         pointer = _doubles(context, builder, array, matrix, first)
         numbers = [builder.load(_next(builder, pointer, i)) for i in range(tile.count)]
@@ -411,12 +417,12 @@ def add_scaled(typingctx, tile, array, at, x):  # type: ignore[no-untyped-def]
     return tile(tile, array, types.intp, lanes), code
 
 
-@intrinsic
-def add_products(typingctx, tile, array, at, x):  # type: ignore[no-untyped-def]
+@_operation
+def add_products(typingctx, tile, array, at, x):
     """Return tile[i] + array[at + i] x, the array seen as a flat sequence of lanes."""
     _require_doubles(array)
 
-    def code(context, builder, kinds, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, kinds, values):
         sums, matrix, first, factor = values
         pointer = _vectors(context, builder, array, matrix, first)
         loaded = [

@@ -188,7 +188,7 @@ def _newton_system(columns, first, p, known, H, w, D, matrix, step):
 @njit(**INNER)
 def _measure(first, p, H, step):
     """Return the largest |step| in each lane, that of |H| and 1, and where all is finite."""
-    largest, scale = absolute(load(step, 0)), splat(1.0)
+    largest, scale = splat(0.0), splat(1.0)
     finite = largest < np.inf
     for i in range(p):
         size = absolute(load(step, i))
@@ -233,7 +233,7 @@ def _solve_panel(code, parameters, table, columns, first, p, known, H, w, D, wor
     size, damping, previous = splat(1.0), splat(1.0), splat(np.inf)
     for i in range(p):
         size = maximum(absolute(load(known, i)), size)
-    done = used != used
+    done = size < 0.0  # nowhere
     for iteration in range(MAX_NEWTON):
         for i in range(first, first + p):
             store(bounds, 0, (OVERSHOOT / abs(columns[i, i])) * size)
@@ -286,7 +286,18 @@ def _solve_chunk(code, parameters, table, columns, p, nodes, U, H, w, D, iterati
                 _continue_guess(lanes_H, first, p)
             _add_history(columns, first, p, nodes, START, first, lanes_w, START, known)
             used = _solve_panel(
-                code, parameters, table, columns, first, p, known, lanes_H, lanes_w, lanes_D, work, used
+                code,
+                parameters,
+                table,
+                columns,
+                first,
+                p,
+                known,
+                lanes_H,
+                lanes_w,
+                lanes_D,
+                work,
+                used,
             )
         scatter(iterations, begin, 0, used)
         for i in range(N):
@@ -321,7 +332,7 @@ def solve_paths(
     U : ndarray, shape (M, N)
         Drive of each path.
     H : ndarray, shape (M, N)
-        Initial guess, 0 where there is none; overwritten by the solution.
+        Initial guess, C-contiguous, 0 where there is none; overwritten by the solution.
 
     Returns
     -------
@@ -330,6 +341,7 @@ def solve_paths(
     iterations : ndarray of int, shape (M,)
         Newton iterations of each path, -1 where a panel did not converge.
     """
+    U = np.ascontiguousarray(U)
     w, D = np.empty_like(U), np.empty_like(U)
     iterations = np.empty((len(U), 1))
     columns, nodes = _columns(K), np.arange(len(K))
@@ -422,7 +434,7 @@ def _active_nodes(D, p, cutoff, nodes):
     """List the nodes of the panels where D exceeds the cutoff in a lane; return their number."""
     count = 0
     for first in range(0, nodes.size, p):
-        largest = load(D, first)
+        largest = splat(0.0)
         for i in range(first, first + p):
             largest = maximum(load(D, i), largest)
         if any_lane(largest > cutoff):
@@ -465,7 +477,8 @@ def _mirror_triangle(matrix):
 def _sum_chunk(columns, p, D, weights, roots, root_weights, cutoff, nodes, mean, moved, square):
     """Add the sums of `mean_response` over the paths of one chunk.
 
-    The first two are transposed. Idle lanes repeat the last path, without weight. `nodes` has room for the list of active ones.
+    The first two are transposed. Idle lanes repeat the last path, without weight. `nodes` has
+    room for the list of active ones.
     """
     M, N = D.shape
     rank = roots.shape[0]
@@ -536,6 +549,7 @@ def mean_response(
         _sum_chunk(columns, p, *part, cutoff, np.empty(N, dtype=np.int64), *sums)
         return sums
 
+    D = np.ascontiguousarray(D)
     N, rank = root.shape
     columns, roots = _columns(K), _columns(root)
     lane_weights, lane_root_weights = _filled_up(weights), _filled_up(root_weights)
