@@ -445,21 +445,23 @@ def _active_nodes(D, p, cutoff, nodes):
 
 
 @njit(**INNER)
-def _add_mean(Z, height, column, nodes, begin, count, weight, total):
-    """Add the weighted sum over the lanes of one column of Z to `total`."""
+def _add_mean(Z, at, nodes, begin, count, weight, total):
+    """Add the weighted sum over the lanes of the column of Z that begins at `at` to `total`."""
     for k in range(begin, count):
-        total[nodes[k]] += lane_sum(weight * load(Z, column * height + nodes[k]))
+        total[nodes[k]] += lane_sum(weight * load(Z, at + nodes[k]))
 
 
 @njit(**INNER)
-def _add_square(Z, height, columns, rank, p, nodes, count, weight, work, square):
-    """Add the lower triangle of the sums over lanes and columns of Z[i] Z[j] to `square`."""
+def _add_square(Z, start, height, rank, p, nodes, count, weight, work, square):
+    """Add the lower triangle of Z Z^T, over lanes and the `rank` columns from `start` on.
+
+    The columns of one panel j after the other stay in the fastest cache, and meet all later i.
+    """
     _, rows = work
-    start = columns * height
-    for k in range(count):
-        i = nodes[k]
-        for r in range(0, k + 1, p):
-            first = nodes[r]
+    for r in range(0, count, p):
+        first = nodes[r]
+        for k in range(r, count):
+            i = nodes[k]
             _set_products(Z, start + first, height, Z, start + i, height, rank, p, rows, START)
             for j in range(p):
                 square[i, first + j] += lane_sum(weight * load(rows, j))
@@ -494,11 +496,11 @@ def _sum_chunk(columns, p, D, weights, roots, root_weights, cutoff, nodes, mean,
         count = _active_nodes(lanes_D, p, cutoff, nodes)
         _respond(columns, roots, rank if carries else 0, p, lanes_D, nodes, count, height, Z, work)
         for k in range(count):
-            _add_mean(Z, height, nodes[k], nodes, k - k % p, count, -weight, mean[nodes[k]])
+            _add_mean(Z, nodes[k] * height, nodes, k - k % p, count, -weight, mean[nodes[k]])
         if carries:
             for k in range(rank):
-                _add_mean(Z, height, N + k, nodes, START, count, -root_weight, moved[k])
-            _add_square(Z, height, N, rank, p, nodes, count, root_weight, work, square)
+                _add_mean(Z, (N + k) * height, nodes, START, count, -root_weight, moved[k])
+            _add_square(Z, N * height, height, rank, p, nodes, count, root_weight, work, square)
     _mirror_triangle(square)
 
 
