@@ -191,6 +191,7 @@ class EffectiveProcess:
         self.failed_paths = 0
         self._strata: list[_Stratum] | None = None
         self._map = mirror_arguments(problem, grid)
+        self._start = initial_state(problem)
 
     @property
     def paths(self) -> int:
@@ -282,7 +283,7 @@ class EffectiveProcess:
             stratum.rest_weights,
             INACTIVE / self.grid.t_max,
         )
-        start, start_D = initial_state(self.problem)
+        start, start_D = self._start
         mean_D = np.concatenate([[start_D], weights @ D])
         w = np.concatenate([np.full((len(w), 1), start), w], axis=1)
         target_modes = np.where(sampled, drive.target_modes, 0.0)[:count]
@@ -305,7 +306,8 @@ class _Stratum:
     """One component's nodes, and the paths of the last sweep.
 
     `reference` (M, r), `reference_weights` and `reference_rest` (M,) are what the rule gave for
-    thresholds of `reference_width`, 0 without thresholds. The rest is set by `move`.
+    thresholds of `reference_width`, 0 without thresholds. The rest is set by `move`; `thresholds`
+    are those that the nodes follow now.
     """
 
     component: Component
@@ -338,7 +340,7 @@ class _Stratum:
             nodes, weights = fold(nodes, weights)
         width = 0.0 if thresholds is None else thresholds.width
         reference = (nodes, weights, rest, width)
-        return cls(component, drive, folded, *reference, thresholds, nodes, weights, rest)
+        return cls(component, drive, folded, *reference, None, nodes, weights, rest)
 
     def outgrown(self, thresholds: Thresholds | None) -> bool:
         """Whether the reference was made for thresholds of quite another width."""
@@ -348,9 +350,10 @@ class _Stratum:
 
     def move(self, drive: Drive, thresholds: Thresholds | None) -> None:
         """Take over a drive, and let the nodes follow its thresholds."""
+        guess = None if self.thresholds is None else self.nodes[:, 0]
         self.drive, self.thresholds = drive, thresholds
         if thresholds is None:
             return
-        self.nodes, factors = placed(self.reference, thresholds)
+        self.nodes, factors = placed(self.reference, thresholds, guess)
         weights, rest = self.reference_weights * factors, self.reference_rest * factors
         self.weights, self.rest_weights = weights / weights.sum(), rest / rest.sum()

@@ -12,6 +12,7 @@ all of this is exact (arXiv:2510.01930; arXiv:2112.07572).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,43 +48,78 @@ class Averages:
     @classmethod
     def unpack(cls, vector: np.ndarray, size: int) -> Averages:
         """Rebuild the averages on a grid of `size` nodes from `pack()`."""
-        cuts = np.cumsum([(size + 1) ** 2, size**2, size + 1, size + 1])
-        C_w, A, mean_w, overlap, mean_D = np.split(vector, cuts)
-        square = (size + 1, size + 1)
-        return cls(C_w.reshape(square), A.reshape(size, size), mean_w, overlap, mean_D)
+        more, square = size + 1, size**2
+        C_w, rest = vector[: more**2], vector[more**2 :]
+        A, rest = rest[:square], rest[square:]
+        vectors = (rest[k * more : (k + 1) * more] for k in range(3))
+        return cls(C_w.reshape(more, more), A.reshape(size, size), *vectors)
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """The residual's side of the averages; correlations are evaluated when first read.
+
+    Parameters
+    ----------
+    R_w, R_r : ndarray, shape (N, N)
+        Response of theta, and of the residual (with its delta function).
+    labels : ndarray, shape (N + 1, N + 1)
+        C_w + sigma2 at t = 0 and the nodes.
+    """
+
+    R_w: np.ndarray
+    R_r: np.ndarray
+    labels: np.ndarray
+
+    @cached_property
+    def C_r(self) -> np.ndarray:
+        """Residual correlation at t = 0 and the nodes, shape (N + 1, N + 1)."""
+        C_r = self._reach @ self.labels @ self._reach.T
+        return 0.5 * (C_r + C_r.T)
+
+    @cached_property
+    def variance(self) -> np.ndarray:
+        """Diagonal of C_r, shape (N + 1,)."""
+        return np.sum((self._reach @ self.labels) * self._reach, axis=1)
+
+    @cached_property
+    def _reach(self) -> np.ndarray:
+        reach = np.zeros_like(self.labels)
+        reach[0, 0] = 1.0  # at t = 0 nothing has responded yet
+        reach[1:, 1:] = self.R_r
+        return reach
 
 
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """Operators on the nodes that the averages determine.
+    """What drives the effective process.
 
     Parameters
     ----------
-    K, R_r, R_w : ndarray, shape (N, N)
-        Memory kernel, response of the residual (with its delta function) and of theta.
+    K : ndarray, shape (N, N)
+        Memory kernel.
     C_G : ndarray, shape (N, N)
         Covariance of the integrated noise G.
-    C_r : ndarray, shape (N + 1, N + 1)
-        Residual correlation at t = 0 and the nodes.
     """
 
     K: np.ndarray
-    R_r: np.ndarray
-    R_w: np.ndarray
     C_G: np.ndarray
-    C_r: np.ndarray
 
 
-def build_kernels(problem: Problem, grid: Grid, averages: Averages) -> Kernels:
-    """Return the kernels that belong to the averages."""
-    S = grid.integration * problem.mirror.drift(problem.lam, grid.nodes)
-    R_w = -averages.A @ S
+def build_residual(problem: Problem, grid: Grid, averages: Averages) -> Residual:
+    """Return the residual that belongs to the averages."""
+    R_w = -averages.A @ _integration(problem, grid)
     R_r = np.linalg.inv(np.eye(grid.size) - R_w / problem.delta)
-    K = S @ R_r
-    labelled = averages.C_w + problem.sigma2
-    C_G = K @ labelled[1:, 1:] @ K.T / problem.delta
-    reach = np.zeros((grid.size + 1, grid.size + 1))
-    reach[0, 0] = 1.0  # at t = 0 nothing has responded yet
-    reach[1:, 1:] = R_r
-    C_r = reach @ labelled @ reach.T
-    return Kernels(K, R_r, R_w, 0.5 * (C_G + C_G.T), 0.5 * (C_r + C_r.T))
+    return Residual(R_w, R_r, averages.C_w + problem.sigma2)
+
+
+def build_kernels(problem: Problem, grid: Grid, residual: Residual) -> Kernels:
+    """Return the kernels that belong to the residual."""
+    K = _integration(problem, grid) @ residual.R_r
+    C_G = K @ residual.labels[1:, 1:] @ K.T / problem.delta
+    return Kernels(K, 0.5 * (C_G + C_G.T))
+
+
+def _integration(problem: Problem, grid: Grid) -> np.ndarray:
+    """Return integration weighted by the drift factor."""
+    return grid.integration * problem.mirror.drift(problem.lam, grid.nodes)

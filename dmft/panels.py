@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from dmft.effective_process import initial_state
-from dmft.kernels import Averages, build_kernels
+from dmft.kernels import Averages, build_residual
 from dmft.problem import Problem
 from dmft.self_consistency import Tolerance
-from solvers.collocation import Grid
+from solvers.collocation import Grid, Transfer
 
 STAGES = 6
 STAGES_SHARP = 8  # for rtol < 1e-6
 LOG_RATIO = 1.0  # of neighbouring panel lengths at rtol 1e-3; measured to waste least
 MAX_PANELS = 60
 GRID_SHARE = 1.0  # of the tolerance, for the difference of the grids of lower and higher order
-COEFFICIENT = 100.0  # last Legendre coefficient over rtol at which a panel is split
+COEFFICIENT = 10.0  # last Legendre coefficient over rtol at which a panel is split
 
 
 def initial_grid(problem: Problem, t_max: float, rtol: float) -> Grid:
@@ -40,10 +42,9 @@ def unresolved_panels(
     problem: Problem, grid: Grid, averages: Averages, tolerance: Tolerance
 ) -> np.ndarray:
     """Return which panels' last Legendre coefficient of the errors is too large, shape (P,)."""
-    C_r = build_kernels(problem, grid, averages).C_r
+    variance = build_residual(problem, grid, averages).variance
     marked = np.zeros(grid.panels, dtype=bool)
-    for C in (averages.C_w, C_r):
-        profile = np.diag(C)
+    for profile in (np.diag(averages.C_w), variance):
         ends = np.abs(profile[grid.stages :: grid.stages])
         starts = np.abs(profile[: -1 : grid.stages])
         allowed = tolerance.allowed(np.minimum(starts, ends), profile[0])
@@ -67,14 +68,20 @@ def inaccurate_panels(grid: Grid, ratios: np.ndarray, share: float = GRID_SHARE)
 
 def transferred(averages: Averages, grid: Grid, target: Grid) -> Averages:
     """Return the averages on another grid of the same length, as a first guess there."""
-    move = grid.interpolation(target.nodes_with_start)
+    transfer = _transfer(grid, target)
+    move = transfer.values
     return Averages(
         move @ averages.C_w @ move.T,
-        grid.transfer_operator(averages.A, target),
+        transfer.operator(averages.A),
         move @ averages.mean_w,
         move @ averages.overlap,
         move @ averages.mean_D,
     )
+
+
+@lru_cache(maxsize=8)
+def _transfer(grid: Grid, target: Grid) -> Transfer:
+    return Transfer(grid, target)
 
 
 def extended(averages: Averages, longer: Grid) -> Averages:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dmft.effective_process import EffectiveProcess, initial_state
-from dmft.kernels import Averages, Kernels, build_kernels
+from dmft.kernels import Averages, Kernels, Residual, build_kernels, build_residual
 from dmft.problem import Problem
 from solvers.collocation import Grid
 from solvers.fixed_point import FixedPoint, iterate
@@ -51,7 +51,7 @@ class SelfConsistency:
     problem: Problem
     grid: Grid
     tolerance: Tolerance
-    _recent: deque[tuple[Vector, Kernels]] = field(
+    _recent: deque[tuple[Vector, Residual]] = field(
         default_factory=lambda: deque(maxlen=3), repr=False, compare=False
     )
 
@@ -71,14 +71,18 @@ class SelfConsistency:
         level = np.ones(size + 1)
         return Averages(C_w, np.diag(D[1:]), w * level, w * law.mean * level, D).pack()
 
-    def kernels(self, x: Vector) -> Kernels:
-        """Return the kernels of the averages x, kept for the last few x."""
-        for known, kernels in self._recent:
+    def residual(self, x: Vector) -> Residual:
+        """Return the residual of the averages x, kept for the last few x."""
+        for known, residual in self._recent:
             if known is x:
-                return kernels
-        kernels = build_kernels(self.problem, self.grid, Averages.unpack(x, self.grid.size))
-        self._recent.append((x, kernels))
-        return kernels
+                return residual
+        residual = build_residual(self.problem, self.grid, Averages.unpack(x, self.grid.size))
+        self._recent.append((x, residual))
+        return residual
+
+    def kernels(self, x: Vector) -> Kernels:
+        """Return the kernels of the averages x."""
+        return build_kernels(self.problem, self.grid, self.residual(x))
 
     def image(self, process: EffectiveProcess, x: Vector) -> Vector:
         """Return F(x) for the process."""
@@ -87,7 +91,7 @@ class SelfConsistency:
     def observables(self, x: Vector) -> np.ndarray:
         """Return test error and train error at t = 0 and the nodes, shape (2, N + 1)."""
         averages = Averages.unpack(x, self.grid.size)
-        return 0.5 * np.stack([np.diag(averages.C_w), np.diag(self.kernels(x).C_r)])
+        return 0.5 * np.stack([np.diag(averages.C_w), self.residual(x).variance])
 
     def distance(self, new: Vector, old: Vector) -> float:
         """Return the largest change of an observable over its allowed error."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dmft.effective_process import draw_paths
-from dmft.kernels import Averages, build_kernels
+from dmft.kernels import Averages, build_kernels, build_residual
 from dmft.problem import Problem
 from dmft.validation import require_integer
 from solvers.causal_kernels import kernel_values
@@ -158,7 +158,8 @@ class Solution:
         """
         require_integer("n", n, low=1)
         generator = np.random.default_rng(self.seed if rng is None else rng)
-        kernels = build_kernels(self.problem, self.grid, self.averages)
+        residual = build_residual(self.problem, self.grid, self.averages)
+        kernels = build_kernels(self.problem, self.grid, residual)
         H_nodes, w_star = draw_paths(self.problem, self.grid, kernels, n, generator)
         start = np.zeros((n, 1))
         H = np.concatenate([start, H_nodes], axis=1) @ self.grid.interpolation(self.t).T
@@ -188,10 +189,10 @@ def one_time_functions(
     problem: Problem, grid: Grid, averages: Averages, t: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return the observables of shape (T,); see `Solution`."""
-    kernels = build_kernels(problem, grid, averages)
+    residual = build_residual(problem, grid, averages)
     move = grid.interpolation(t)
-    C_w = np.einsum("ai,ij,aj->a", move, averages.C_w, move, optimize=True)
-    C_r = np.einsum("ai,ij,aj->a", move, kernels.C_r, move, optimize=True)
+    C_w = np.sum((move @ averages.C_w) * move, axis=1)
+    C_r = np.sum((move @ residual.C_r) * move, axis=1)
     overlap = move @ averages.overlap
     power = problem.signal.second_moment
     norm_w = np.maximum(C_w + 2 * overlap - power, 0.0)
@@ -210,14 +211,14 @@ def two_time_functions(
     problem: Problem, grid: Grid, averages: Averages, t: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return the correlations and responses of shape (T, T); see `Solution`."""
-    kernels = build_kernels(problem, grid, averages)
+    residual = build_residual(problem, grid, averages)
     move = grid.interpolation(t)
     drift = problem.mirror.drift(problem.lam, grid.nodes_with_start)
     jump = -averages.mean_D * drift
-    smooth = kernels.R_r - np.eye(grid.size)
+    smooth = residual.R_r - np.eye(grid.size)
     return {
         "C_w": move @ averages.C_w @ move.T,
-        "R_w": kernel_values(grid, kernels.R_w, jump, t),
-        "C_r": move @ kernels.C_r @ move.T,
+        "R_w": kernel_values(grid, residual.R_w, jump, t),
+        "C_r": move @ residual.C_r @ move.T,
         "R_r": kernel_values(grid, smooth, jump / problem.delta, t),
     }

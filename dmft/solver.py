@@ -54,9 +54,9 @@ FIRST_SPACING = 0.5
 LAST_SPACING = 0.025
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
 LAST_TOLERANCE = 1e-16
-REFINEMENT = 0.25  # of that importance from one rule to the next
+REFINEMENT = 0.5  # of that importance from one rule to the next
 STAGNATION = 0.6  # of the last change above which a change blames the leading mode's spacing
-GROWTH = 1.3  # least growth of the number of points from one rule to the next
+GROWTH = 1.7  # least growth of the number of points from one rule to the next
 MAX_ROUNDS = 12
 MAX_PATHS = 60_000  # which take about 200 MB
 PATIENCE = 60  # sweeps after which the grid is taken part by part
@@ -66,7 +66,11 @@ ROUGH, FINE = 0.05, 0.03  # changes, in allowed errors, at which sweeps stop
 ITERATION = 0.1  # allowed errors that unfinished sweeps may leave
 SAFETY = 3.0  # estimated error over the differences, since the checks are not exact either
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
+DECAY = 3.5  # of the leading rule's error with 1 / spacing, small; 3.5 to 6 were measured
+SHRINKING = 0.7  # of the spacing where a change is blamed on it
 LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
+UNFINISHED = 0.01  # share of a correction that may be left to the next one
+LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were measured
 SHIFT = 0.5  # error over the difference of two shifted rules, of which the result is the mean
 LEAST_GRID_SHARE = 0.1  # of the tolerance, for that difference where the noise matters much
 LEAST_SHARE = 0.05  # of the tolerance, for the other modes
@@ -96,11 +100,12 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Level:
-    """The cheap map on one grid and its solution."""
+    """The cheap map on one grid, its solution, and how far the shifted leading rule moves that."""
 
     system: SelfConsistency
     process: EffectiveProcess
     x: np.ndarray
+    shift: np.ndarray
 
     @property
     def solution(self) -> OnGrid:
@@ -288,8 +293,10 @@ def _resolve_time(
     """
     system = SelfConsistency(problem, grid, run.tolerance)
     cheap = _cheap_rule(rule, run.tolerance.rtol)
+    x = system.start()
     settled = not isinstance(cheap, SparseRule) or isinstance(rule, SparseRule)
-    return _refine_grid(system, system.start(), cheap, settled, adapt, GRID_SHARE, run)
+    shift = np.zeros_like(x) if settled else None
+    return _refine_grid(system, x, shift, cheap, adapt, GRID_SHARE, run)
 
 
 def _time_share(coarse: _Level, x: np.ndarray) -> float:
@@ -316,76 +323,104 @@ def _time_ratios(coarse: _Level, fine: _Level) -> np.ndarray:
 def _refine_grid(
     system: SelfConsistency,
     x: np.ndarray,
+    shift: np.ndarray | None,
     cheap: NoiseRule,
-    settled: bool,
     adapt: bool,
     share: float,
     run: _Run,
 ) -> tuple[_Level, _Level, NoiseRule]:
     """Split panels until the grid of higher order agrees within `share` of the tolerance.
 
-    Unless `settled`, the leading mode's spacing is halved until two shifted rules agree.
+    Where `shift` is not known yet, the leading mode's spacing is halved until the shifted rule
+    agrees.
     """
     failures = 0
     for _ in range(MAX_ROUNDS):
-        process, point = _cheap_solution(system, cheap, x, run)
+        grid = system.grid
+        system, process, point = _cheap_solution(system, cheap, x, adapt, run)
         x = point.x
-        coarse = _Level(system, process, x)
+        if shift is not None:
+            shift = transferred(Averages.unpack(shift, grid.size), grid, system.grid).pack()
         run.note(f"grid of {system.grid.panels} panels", point)
         failures += not point.success
         if failures == MAX_FAILURES or not np.all(np.isfinite(x)):
             break
-        if not settled and isinstance(cheap, SparseRule):
-            settled = cheap.spacing <= LAST_SPACING or (
-                point.success and _leading_mode_resolved(coarse, cheap, run)
-            )
-            if not settled:
-                cheap = replace(cheap, spacing=0.5 * cheap.spacing)
-                run.progress(f"leading mode resolved to {cheap.spacing:g}")
+        if shift is None and isinstance(cheap, SparseRule):
+            moved = _shifted(system, process, x, cheap, run)
+            spacing = _leading_spacing(cheap.spacing, system.distance(moved.x, x))
+            if not (point.success and moved.success):
+                spacing = 0.5 * cheap.spacing
+            if LAST_SPACING < spacing < cheap.spacing:
+                cheap = replace(cheap, spacing=spacing)
+                run.progress(f"leading mode resolved to {spacing:.3g}")
                 continue
+            shift = moved.x - x
+        coarse = _Level(system, process, x, np.zeros_like(x) if shift is None else shift)
         averages = Averages.unpack(x, system.grid.size)
         marked = unresolved_panels(system.problem, system.grid, averages, run.tolerance)
         room = adapt and system.grid.panels + marked.sum() <= MAX_PANELS
-        if room and marked.any():
-            system, x = _moved(coarse, system.grid.split(marked))
-            continue
-        finer = Grid(system.grid.edges, system.grid.stages + EXTRA_STAGES)
-        fine_system, y = _moved(coarse, finer)
-        fine_process, check = _cheap_solution(fine_system, cheap, y, run)
-        run.note(f"{finer.stages} stages", check)
-        fine = _Level(fine_system, fine_process, check.x)
-        marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
         if not (room and marked.any()):
-            run.converged = point.success and check.success
-            return coarse, fine, cheap
-        system, x = _moved(coarse, system.grid.split(marked))
+            finer = Grid(system.grid.edges, system.grid.stages + EXTRA_STAGES)
+            fine, check = _fine_solution(coarse, finer, cheap, run)
+            marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
+            if not (room and marked.any()):
+                run.converged = point.success and check.success
+                return coarse, fine, cheap
+        system, x, shift = _moved(coarse, system.grid.split(marked))
     run.converged = False
-    return coarse, _Level(system, process, system.start()), cheap
+    level = _Level(system, process, x, np.zeros_like(x))
+    return level, replace(level, x=system.start()), cheap
+
+
+def _fine_solution(
+    coarse: _Level, grid: Grid, cheap: NoiseRule, run: _Run
+) -> tuple[_Level, FixedPoint]:
+    """Solve the cheap map on the grid of higher order."""
+    system, x, shift = _moved(coarse, grid)
+    _, process, point = _cheap_solution(system, cheap, x, False, run)
+    run.note(f"{grid.stages} stages", point)
+    return _Level(system, process, point.x, shift), point
 
 
 def _cheap_solution(
-    system: SelfConsistency, cheap: NoiseRule, x: np.ndarray, run: _Run
-) -> tuple[EffectiveProcess, FixedPoint]:
+    system: SelfConsistency, cheap: NoiseRule, x: np.ndarray, adapt: bool, run: _Run
+) -> tuple[SelfConsistency, EffectiveProcess, FixedPoint]:
     """Solve the cheap map from x, or, where that takes too long, on growing parts of the grid.
 
     Over long horizons sweeps blow the errors of a guess up before they remove them. Over a part
-    they settle fast once what comes before has settled, since everything is causal.
+    they settle fast once what comes before has settled, since everything is causal. Where they do
+    not, the part's last panels are too long; they are cut in two if `adapt` says so.
     """
     process = system.process(cheap)
     point = system.solve(process, x, ROUGH, min(PATIENCE, run.max_sweeps))
     if point.success or system.grid.panels <= STRIDE or run.max_sweeps <= PATIENCE:
-        return process, point
-    grid = system.grid
-    part = SelfConsistency(system.problem, grid.leading(STRIDE), system.tolerance)
-    x = part.start()
-    while part.grid.panels < grid.panels:
-        point = part.solve(part.process(cheap), x, MARCH, run.max_sweeps)
-        run.note(f"up to t = {part.grid.t_max:.3g}", point)
-        longer = grid.leading(min(part.grid.panels + STRIDE, grid.panels))
-        x = extended(Averages.unpack(point.x, part.grid.size), longer).pack()
-        part = SelfConsistency(system.problem, longer, system.tolerance)
+        return system, process, point
+    system, x = _marched(system, cheap, adapt, run)
     process = system.process(cheap)
-    return process, system.solve(process, x, ROUGH, run.max_sweeps)
+    return system, process, system.solve(process, x, ROUGH, run.max_sweeps)
+
+
+def _marched(
+    system: SelfConsistency, cheap: NoiseRule, adapt: bool, run: _Run
+) -> tuple[SelfConsistency, np.ndarray]:
+    """Solve the cheap map roughly on growing parts of the grid; return a guess on the whole."""
+    grid, settled, x = system.grid, 0, system.start()
+    while settled < grid.panels:
+        reach = min(settled + STRIDE, grid.panels)
+        part = replace(system, grid=grid.leading(reach))
+        if settled == 0:
+            guess = part.start()
+        else:
+            before = Averages.unpack(x, grid.leading(settled).size)
+            guess = extended(before, part.grid).pack()
+        point = part.solve(part.process(cheap), guess, MARCH, PATIENCE)
+        run.note(f"up to t = {part.grid.t_max:.3g}", point)
+        if adapt and not point.success and grid.panels + STRIDE <= MAX_PANELS:
+            panels = np.arange(grid.panels)
+            grid = grid.split((settled <= panels) & (panels < reach))
+        else:
+            x, settled = point.x, reach
+    return replace(system, grid=grid), x
 
 
 def _cheap_rule(rule: NoiseRule | None, rtol: float) -> NoiseRule:
@@ -398,22 +433,30 @@ def _cheap_rule(rule: NoiseRule | None, rtol: float) -> NoiseRule:
     return SparseRule(spacing, tolerance=np.inf, reach=reach, atoms=8)
 
 
-def _leading_mode_resolved(coarse: _Level, rule: SparseRule, run: _Run) -> bool:
-    """Whether the shifted leading rule agrees."""
-    moved = _shifted(coarse, replace(rule, offset=0.5), run)
-    return moved.success and coarse.system.distance(moved.x, coarse.x) <= LEADING_SHARE
+def _shifted(
+    system: SelfConsistency, process: EffectiveProcess, x: np.ndarray, rule: SparseRule, run: _Run
+) -> FixedPoint:
+    """Return where the shifted leading rule moves x."""
+    other = system.process(replace(rule, offset=0.5))
+    return system.shifted(process, other, x, run.max_sweeps)
 
 
-def _shifted(coarse: _Level, rule: NoiseRule, run: _Run) -> FixedPoint:
-    """Return where the cheap solution moves under another rule."""
-    system = coarse.system
-    return system.shifted(coarse.process, system.process(rule), coarse.x, run.max_sweeps)
+def _leading_spacing(spacing: float, change: float) -> float:
+    """Return a spacing at which the shifted rule will move the solution little enough.
+
+    `change` is what it does now. Equidistant rules converge like exp(-DECAY / spacing).
+    """
+    if change <= LEADING_SHARE:
+        return spacing
+    finer = 1.0 / (1.0 / spacing + np.log(change / (0.5 * LEADING_SHARE)) / DECAY)
+    return float(np.clip(finer, 0.5 * spacing, 0.9 * spacing))
 
 
-def _moved(level: _Level, grid: Grid) -> tuple[SelfConsistency, np.ndarray]:
-    """Return the problem on another grid and the solution there as a first guess."""
+def _moved(level: _Level, grid: Grid) -> tuple[SelfConsistency, np.ndarray, np.ndarray]:
+    """Return the problem on another grid, the solution there as a first guess, and the shift."""
     old = level.system
-    return SelfConsistency(old.problem, grid, old.tolerance), _prolonged(level, grid, level.x)
+    system = SelfConsistency(old.problem, grid, old.tolerance)
+    return system, _prolonged(level, grid, level.x), _prolonged(level, grid, level.shift)
 
 
 def _prolonged(level: _Level, grid: Grid, x: np.ndarray) -> np.ndarray:
@@ -452,7 +495,6 @@ def _automatic_noise(
     bases = [replace(cheap, offset=offset) for offset in (0.0, 0.5)]
     cheaper = [system.process(base) for base in bases]
     rule = _first_rule(bases[0], coarse, run)
-    other = x
     refined = True
     step = np.inf
     for round_ in range(MAX_ROUNDS):
@@ -466,34 +508,34 @@ def _automatic_noise(
         if round_ == 0:
             allowed = max(GRID_SHARE * HIGHER_ORDER / _time_share(coarse, x), LEAST_GRID_SHARE)
             if adapt and _time_difference(coarse, fine) > allowed:
-                levels = _refine_grid(system, coarse.x, cheap, True, True, allowed, run)
+                levels = _refine_grid(system, coarse.x, coarse.shift, cheap, True, allowed, run)
                 return _resolve_noise(*levels, None, False, run)
-            other = _shifted(coarse, replace(cheap, offset=0.5), run).x
         if refined:
-            under_another = before  # what stays under one rule says nothing about its error
+            under_another = before  # what stays under one sparse grid says nothing about its error
         last_step, step = step, system.distance(x, before)
         moved = system.distance(x, under_another)
         run.progress(f"moved by {step:.1e} of the tolerance")
-        share = _noise_share(coarse, fine, other, x)
-        if round_ > 0 and moved <= share:
+        if round_ > 0 and LEFT * moved <= _noise_share(coarse, fine, x):
             break
-        finer = _refined(rule, process)
-        room = rule.spacing > LAST_SPACING and 2 * process.paths <= MAX_PATHS
-        if step > STAGNATION * last_step and room:
-            # the steps take turns between two leading rules: it is these that differ
-            bases = [replace(base, spacing=0.5 * base.spacing) for base in bases]
-            cheaper = [system.process(base) for base in bases]
-            finer = replace(rule, spacing=bases[0].spacing)
-        refined = finer is not None
-        if not refined and step <= share:
-            break
+        finer = _refined(rule, process, rule.spacing)
+        if step > STAGNATION * last_step:
+            # the steps take turns between two leading rules: it may be these that differ
+            spacing = SHRINKING * rule.spacing
+            if spacing < LAST_SPACING or process.paths > SHRINKING * MAX_PATHS:
+                if finer is None:
+                    break
+            else:
+                finer = _refined(rule, process, spacing) or replace(rule, spacing=spacing)
+                bases = [replace(base, spacing=spacing) for base in bases]
+                cheaper = [system.process(base) for base in bases]
+        refined = finer is not None and finer.tolerance < rule.tolerance
         rule = finer or rule
+    shifted = system.grid, coarse.x + coarse.shift
     differences = [
-        _Difference((system.grid, x), (system.grid, under_another)),
-        _Difference(coarse.solution, (system.grid, other), SHIFT),
+        _Difference((system.grid, x), (system.grid, under_another), LEFT),
+        _Difference(coarse.solution, shifted, SHIFT),
     ]
-    shift = 0.5 * (other - coarse.x)
-    return coarse, fine, _Noise(x, correction, shift, differences, used, process.paths)
+    return coarse, fine, _Noise(x, correction, 0.5 * coarse.shift, differences, used, process.paths)
 
 
 def _first_rule(cheap: SparseRule, coarse: _Level, run: _Run) -> SparseRule:
@@ -504,21 +546,23 @@ def _first_rule(cheap: SparseRule, coarse: _Level, run: _Run) -> SparseRule:
     return rule
 
 
-def _noise_share(coarse: _Level, fine: _Level, shifted: np.ndarray, x: np.ndarray) -> float:
-    """Return the change, in allowed errors, that the noise rule may leave to the estimate."""
-    others = SHIFT * coarse.system.distance(shifted, coarse.x)
+def _noise_share(coarse: _Level, fine: _Level, x: np.ndarray) -> float:
+    """Return the error, in allowed errors, that the noise rule may leave to the estimate."""
+    others = SHIFT * coarse.system.distance(coarse.x + coarse.shift, coarse.x)
     others += _time_share(coarse, x) * _time_difference(coarse, fine)
     return max((1.0 - ITERATION) / SAFETY - others, LEAST_SHARE)
 
 
-def _refined(rule: SparseRule, process: EffectiveProcess) -> SparseRule | None:
+def _refined(rule: SparseRule, process: EffectiveProcess, spacing: float) -> SparseRule | None:
     """Return a rule with more points for the modes of the process; None at the end of means."""
+    least = GROWTH * process.paths * rule.spacing / spacing
+    rule = replace(rule, spacing=spacing)
     while rule.tolerance > LAST_TOLERANCE:
         rule = replace(rule, tolerance=REFINEMENT * rule.tolerance, atoms=rule.atoms + 2)
         paths = process.paths_of(rule)
         if paths > MAX_PATHS:
             return None
-        if paths >= GROWTH * process.paths:
+        if paths >= least:
             return rule
     return None
 
@@ -533,7 +577,9 @@ def _corrected(
     system = coarse.system
     image = system.image(process, x)
     correction = image - system.image(base, x)
-    point = system.solve(coarse.process, image, FINE, run.max_sweeps, correction)
+    # the next step corrects what this one leaves
+    tolerance = max(FINE, UNFINISHED * system.distance(image, x))
+    point = system.solve(coarse.process, image, tolerance, run.max_sweeps, correction)
     run.note(f"{process.paths} paths", point)
     run.converged &= point.success and bool(np.all(np.isfinite(point.x)))
     run.failed_paths = process.failed_paths
@@ -580,31 +626,42 @@ def _one_time_errors(
     To them `floor` times the value is added, which the iteration may leave.
 
     A difference of two solutions vanishes where they cross, the error does not. Estimates are
-    therefore taken relative to the value, raised to their largest in the panel, at the finer
-    grid's nodes and at t, and kept from falling later.
+    therefore taken relative to the value. Those of noise rules, which have most modes in common,
+    count with their largest at all times, and alike for test and train error; those of grids are
+    raised to their largest in the panel, at the finer grid's nodes and at t, and kept from falling
+    later.
     """
     fine, grid = differences[-1].one[0], differences[-1].other[0]
     everywhere = np.union1d(np.union1d(fine.nodes_with_start, grid.nodes), t)
     panel = grid.locate(everywhere)
-    wanted = np.searchsorted(everywhere, t)
     pairs = [
-        (
-            pair.factor,
-            _observables(problem, pair.one, everywhere),
-            _observables(problem, pair.other, everywhere),
-        )
+        (_observables(problem, pair.one, everywhere), _observables(problem, pair.other, everywhere))
         for pair in differences
     ]
+    scales = {name: _scale(value) for name, value in pairs[-1][1].items()}
+    noise = dict.fromkeys(ONE_TIME, 0.0)
+    for pair, (one, other) in zip(differences[:-1], pairs, strict=False):
+        for name in ONE_TIME:
+            change = np.max(np.abs(one[name] - other[name]) / scales[name])
+            noise[name] += SAFETY * pair.factor * float(change)
+    noise["test_error"] = noise["train_error"] = max(noise["test_error"], noise["train_error"])
+
+    wanted = np.searchsorted(everywhere, t)
     errors: dict[str, np.ndarray] = {}
     for name in ONE_TIME:
-        changes = sum(factor * np.abs(one[name] - other[name]) for factor, one, other in pairs)
-        size = np.abs(pairs[-1][1][name])
-        scale = size + 1e-3 * size.max() + 1e-300
-        largest = np.zeros(grid.panels)
-        np.maximum.at(largest, panel, SAFETY * changes / scale)
-        envelope = scale * (floor + np.maximum.accumulate(largest)[panel])
-        errors[name] = envelope[wanted]
+        one, other = (side[name] for side in pairs[-1])
+        within = np.zeros(grid.panels)
+        ratio = SAFETY * differences[-1].factor * np.abs(one - other) / scales[name]
+        np.maximum.at(within, panel, ratio)
+        relative = floor + noise[name] + np.maximum.accumulate(within)[panel]
+        errors[name] = (scales[name] * relative)[wanted]
     return errors
+
+
+def _scale(value: np.ndarray) -> np.ndarray:
+    """Return the size that relative errors refer to, shape (T,)."""
+    size = np.abs(value)
+    return size + 1e-3 * size.max() + 1e-300
 
 
 def _observables(problem: Problem, side: OnGrid, t: np.ndarray) -> dict[str, np.ndarray]:

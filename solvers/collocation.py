@@ -194,22 +194,6 @@ class Grid:
         np.put_along_axis(matrix, columns, values, axis=1)
         return matrix
 
-    def transfer_operator(self, operator: np.ndarray, target: Grid) -> np.ndarray:
-        """Return a causal operator's matrix on another grid of the same length.
-
-        The result agrees with `operator` on smooth functions. Within a panel the operator's
-        rows use the whole panel's polynomial; a shorter panel of the target has only its own
-        nodes up to there, and extends their polynomial, so that the result is causal.
-        """
-        moved = np.zeros((target.size, target.size))
-        rows = self.node_interpolation(target.nodes) @ operator
-        for q in range(target.panels):
-            here = slice(q * target.stages, (q + 1) * target.stages)
-            stop = (int(self.locate(target.edges[q + 1])) + 1) * self.stages
-            seen = target.node_interpolation(self.nodes[:stop], last_panel=q)
-            moved[here] = rows[here, :stop] @ seen
-        return moved
-
     def resolution(self, values: np.ndarray) -> np.ndarray:
         """Return the size of the last Legendre coefficient of `values` in each panel.
 
@@ -228,3 +212,43 @@ class Grid:
         last = np.linalg.inv(_legendre_values(local_nodes, p + 1))[-1]
         windows = np.lib.stride_tricks.sliding_window_view(values, p + 1, axis=-1)[..., ::p, :]
         return np.abs(windows @ last)
+
+
+class Transfer:
+    """Interpolation from one grid to another of the same length.
+
+    Parameters
+    ----------
+    grid, target : Grid
+
+    Attributes
+    ----------
+    values : ndarray, shape (target.size + 1, grid.size + 1)
+        Matrix from values at 0 and the nodes to those of the target.
+    """
+
+    def __init__(self, grid: Grid, target: Grid) -> None:
+        """Build the matrices."""
+        self.values = grid.interpolation(target.nodes_with_start)
+        self._target = target
+        self._rows = grid.node_interpolation(target.nodes)
+        stops = (grid.locate(target.edges[1:]) + 1) * grid.stages
+        self._columns = [
+            target.node_interpolation(grid.nodes[:stop], last_panel=q)
+            for q, stop in enumerate(stops)
+        ]
+
+    def operator(self, operator: np.ndarray) -> np.ndarray:
+        """Return a causal operator's matrix (N, N) on the target grid.
+
+        The result agrees with `operator` on smooth functions. Within a panel the operator's
+        rows use the whole panel's polynomial; a shorter panel of the target has only its own
+        nodes up to there, and extends their polynomial, so that the result is causal.
+        """
+        size, stages = self._target.size, self._target.stages
+        moved = np.zeros((size, size))
+        rows = self._rows @ operator
+        for q, columns in enumerate(self._columns):
+            here = slice(q * stages, (q + 1) * stages)
+            moved[here] = rows[here, : len(columns)] @ columns
+        return moved

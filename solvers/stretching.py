@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 STRETCH = 0.5  # nodes at STRETCH times the spacing for each unit of log distance
-ACCURACY = 1e-11  # of x(z)
+ACCURACY = 1e-10  # of x(z)
 TABLE = 400  # points about each threshold, from which Newton steps start
 MAX_STEPS = 50
+FEW_STEPS = 8  # from a guess
 
 
 class Thresholds(NamedTuple):
@@ -46,15 +47,19 @@ class Thresholds(NamedTuple):
 
 def stretched(z: np.ndarray, positions: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Return x(z) and dx/dz for z (M,) and thresholds (q,)."""
-    away = (z[:, None] - positions) / width
-    x = z + STRETCH * (np.sum(np.arcsinh(away), axis=1) + np.sum(np.arcsinh(positions / width)))
-    return x, 1.0 + STRETCH / width * np.sum(1.0 / np.sqrt(1.0 + away**2), axis=1)
+    away = (z - positions[:, None]) / width
+    x = z + STRETCH * (np.arcsinh(away).sum(axis=0) + np.arcsinh(positions / width).sum())
+    return x, 1.0 + STRETCH / width * (1.0 / np.sqrt(1.0 + away * away)).sum(axis=0)
 
 
 def unstretched(
-    x: np.ndarray, positions: np.ndarray, width: float
+    x: np.ndarray, positions: np.ndarray, width: float, guess: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return z(x) and dx/dz there by Newton's method from a table that brackets each z."""
+    """Return z(x) and dx/dz there by Newton's method, from a guess where there is a good one."""
+    if guess is not None:
+        z, slope, done = _newton(x, positions, width, guess, -np.inf, np.inf, FEW_STEPS)
+        if done:
+            return z, slope
     low, high = min(x.min(), -1.0), max(x.max(), 1.0)  # they bracket z: x(0) = 0 and dx/dz >= 1
     reach = np.arcsinh((high - low) / width)
     distances = width * np.sinh(np.linspace(-reach, reach, TABLE))
@@ -62,17 +67,34 @@ def unstretched(
     table = np.unique(np.concatenate([[low], inner[(inner > low) & (inner < high)], [high]]))
     values, _ = stretched(table, positions, width)
     cell = np.clip(np.searchsorted(values, x) - 1, 0, table.size - 2)
-    z = np.interp(x, values, table)
-    for _ in range(MAX_STEPS):
-        found, slope = stretched(z, positions, width)
-        step = (found - x) / slope
-        if np.max(np.abs(step) * slope) < ACCURACY:
-            break
-        z = np.clip(z - step, table[cell], table[cell + 1])
+    start = np.interp(x, values, table)
+    ends = table[cell], table[cell + 1]
+    z, slope, _ = _newton(x, positions, width, start, *ends, MAX_STEPS)
     return z, slope
 
 
-def placed(nodes: np.ndarray, thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
+def _newton(
+    x: np.ndarray,
+    positions: np.ndarray,
+    width: float,
+    z: np.ndarray,
+    low: np.ndarray | float,
+    high: np.ndarray | float,
+    max_steps: int,
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Solve x(z) = x from z within [low, high]; return z, dx/dz, and whether it converged."""
+    for _ in range(max_steps):
+        found, slope = stretched(z, positions, width)
+        miss = found - x
+        if np.abs(miss).max() < ACCURACY:
+            return z, slope, True
+        z = np.minimum(np.maximum(z - miss / slope, low), high)
+    return z, slope, False
+
+
+def placed(
+    nodes: np.ndarray, thresholds: Thresholds, guess: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return nodes with x turned into z_0, and the factors of their weights.
 
     Thresholds at z_k - s are those at z_k seen from z_0 + s, up to a constant:
@@ -83,6 +105,8 @@ def placed(nodes: np.ndarray, thresholds: Thresholds) -> tuple[np.ndarray, np.nd
     nodes : ndarray, shape (M, r)
         x and the other modes.
     thresholds : Thresholds
+    guess : ndarray, shape (M,), optional
+        z_0 for similar thresholds.
 
     Returns
     -------
@@ -93,6 +117,8 @@ def placed(nodes: np.ndarray, thresholds: Thresholds) -> tuple[np.ndarray, np.nd
     positions, width = thresholds.positions, thresholds.width
     shift = thresholds.shift(nodes[:, 1:])
     origin, _ = stretched(shift, positions, width)
-    z, slope = unstretched(nodes[:, 0] + origin, positions, width)
+    if guess is not None:
+        guess = guess + shift
+    z, slope = unstretched(nodes[:, 0] + origin, positions, width, guess)
     z = z - shift
     return np.concatenate([z[:, None], nodes[:, 1:]], axis=1), np.exp(-0.5 * z**2) / slope

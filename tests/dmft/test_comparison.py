@@ -109,8 +109,8 @@ def test_accepts_the_right_theory_in_simulations(solution, simulated):
 def test_rejects_a_theory_without_memory(solution, simulated, monkeypatch):
     build = self_consistency.build_kernels
 
-    def forgetful(problem, grid, averages):
-        kernels = build(problem, grid, averages)
+    def forgetful(problem, grid, residual):
+        kernels = build(problem, grid, residual)
         return replace(kernels, K=grid.integration * problem.mirror.drift(0.1, grid.nodes))
 
     monkeypatch.setattr(self_consistency, "build_kernels", forgetful)

@@ -232,8 +232,8 @@ class TestWrongPhysicsIsSeen:
     def test_memory_dropped(self, monkeypatch):
         build = kernels.build_kernels
 
-        def without_memory(problem, grid, averages):
-            k = build(problem, grid, averages)
+        def without_memory(problem, grid, residual):
+            k = build(problem, grid, residual)
             return dataclasses.replace(k, K=grid.integration)
 
         monkeypatch.setattr("dmft.self_consistency.build_kernels", without_memory)
@@ -242,8 +242,8 @@ class TestWrongPhysicsIsSeen:
     def test_factor_of_delta_dropped(self, monkeypatch):
         build = kernels.build_kernels
 
-        def without_delta(problem, grid, averages):
-            k = build(problem, grid, averages)
+        def without_delta(problem, grid, residual):
+            k = build(problem, grid, residual)
             return dataclasses.replace(k, C_G=problem.delta * k.C_G)
 
         monkeypatch.setattr("dmft.self_consistency.build_kernels", without_delta)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import airy
 
-from solvers.collocation import Grid, integration_block, lagrange_matrix, radau_nodes
+from solvers.collocation import Grid, Transfer, integration_block, lagrange_matrix, radau_nodes
 
 STAGES = range(2, 7)
 EDGES = np.array([0.0, 0.3, 1.0, 2.5, 3.0])
@@ -223,10 +223,10 @@ def test_moved_operators_stay_causal_and_keep_polynomials(p, edges):
         "coarser": (Grid(fine, p), Grid(coarse, p)),
     }[edges]
     panel = np.repeat(np.arange(target.panels), p)
-    moved = source.transfer_operator(causal_operator(source), target)
+    moved = Transfer(source, target).operator(causal_operator(source))
     assert not np.any(moved[panel[:, None] < panel[None, :]])
-    identity = source.transfer_operator(np.eye(source.size), target)
-    integration = source.transfer_operator(source.integration, target)
+    identity = Transfer(source, target).operator(np.eye(source.size))
+    integration = Transfer(source, target).operator(source.integration)
     t = target.nodes
     np.testing.assert_allclose(identity @ t ** (p - 1), t ** (p - 1), atol=1e-9)
     for k in range(p - 1):
@@ -241,7 +241,7 @@ def test_moved_operators_converge_to_those_assembled_there(p, factor):
     for panels in (8, 16):
         source = Grid(np.linspace(0, 4, panels + 1), p)
         target = Grid(np.linspace(0, 4, int(panels * factor) + 1), p)
-        moved = source.transfer_operator(causal_operator(source), target)
+        moved = Transfer(source, target).operator(causal_operator(source))
         f = np.cos(target.nodes)
         errors.append(np.max(np.abs((moved - causal_operator(target)) @ f)))
     assert errors[0] < 0.1
@@ -251,7 +251,7 @@ def test_moved_operators_converge_to_those_assembled_there(p, factor):
 def test_an_operator_moved_to_its_own_grid_is_unchanged():
     grid = Grid(EDGES, 4)
     operator = causal_operator(grid)
-    np.testing.assert_allclose(grid.transfer_operator(operator, grid), operator, atol=1e-13)
+    np.testing.assert_allclose(Transfer(grid, grid).operator(operator), operator, atol=1e-13)
 
 
 @pytest.mark.parametrize(
