@@ -11,7 +11,7 @@ Gaussians, in descending order of variance, to the drive, on which a noise rule 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,10 +69,9 @@ class Drive:
 
     @classmethod
     def of(
-        cls, component: Component, kernels: Kernels, root: np.ndarray, weights: np.ndarray
+        cls, component: Component, k: np.ndarray, root: np.ndarray, weights: np.ndarray
     ) -> Drive:
-        """Build the drive of a component; `root` (N, r) is a square root of C_G."""
-        k = kernels.K.sum(axis=1)
+        """Build the drive of a component; k is K 1, and `root` (N, r) a square root of C_G."""
         target_modes = np.zeros(root.shape[1])
         modes = root
         if component.std > 0:
@@ -207,24 +206,39 @@ class EffectiveProcess:
 
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""
+        known = self._strata if self.rule.fixed else None
+        drives = self._drives(kernels, known)
+        self._strata = [
+            self._stratum(c, drive, known[k] if known else None)
+            for k, (c, drive) in enumerate(zip(self.components, drives, strict=True))
+        ]
+        together: dict[tuple[int, bytes], list[_Stratum]] = {}
+        for stratum in self._strata:
+            key = id(stratum.drive.modes), stratum.sampled.tobytes()
+            together.setdefault(key, []).append(stratum)
+        self.failed_paths = 0
+        parts = [self._joint_averages(strata, kernels) for strata in together.values()]
+        return Averages.unpack(np.sum(parts, axis=0), self.grid.size)
+
+    def _drives(self, kernels: Kernels, known: list[_Stratum] | None) -> list[Drive]:
+        """Return the drive of each component; atoms share their modes."""
         weights = mode_weights(self.grid, kernels.C_G)
         root = noise_root(kernels.C_G, weights)
-        drives = [Drive.of(c, kernels, root, weights) for c in self.components]
-        known = self._strata if self._strata is not None and self.rule.fixed else None
-        self._strata = [
-            self._stratum(c, d, known[k] if known else None)
-            for k, (c, d) in enumerate(zip(self.components, drives, strict=True))
-        ]
-        self.failed_paths = 0
-        total = np.zeros(1)
-        for stratum in self._strata:
-            total = total + stratum.component.probability * self._stratum_averages(stratum, kernels)
-        return Averages.unpack(total, self.grid.size)
+        k = kernels.K.sum(axis=1)
+        drives: list[Drive] = []
+        atom: Drive | None = None
+        for index, component in enumerate(self.components):
+            if component.std == 0 and atom is not None:
+                drive = replace(atom, mean=-component.mean * k, target=component.mean)
+            else:
+                drive = Drive.of(component, k, root, weights)
+                drive = drive.aligned(known[index].drive) if known else drive
+                atom = drive if component.std == 0 else atom
+            drives.append(drive)
+        return drives
 
     def _stratum(self, component: Component, drive: Drive, known: _Stratum | None) -> _Stratum:
         """Return the component's nodes for a drive: the known ones, unless it has outgrown them."""
-        if known is not None:
-            drive = drive.aligned(known.drive)
         thresholds = self.thresholds(drive)
         if known is None or known.outgrown(thresholds):
             known = _Stratum.of(self.problem, component, self.rule, drive, thresholds)
@@ -256,48 +270,54 @@ class EffectiveProcess:
             return None
         return Thresholds(np.sort((edges - drive.mean[-1]) / slope[0]), slope[1:] / slope[0], width)
 
-    def _stratum_averages(self, stratum: _Stratum, kernels: Kernels) -> np.ndarray:
+    def _joint_averages(self, strata: list[_Stratum], kernels: Kernels) -> np.ndarray:
+        """Return the packed sum of the averages over strata that share their modes."""
         from solvers import volterra  # numba is imported only when a solve starts
 
-        weights, drive = stratum.weights, stratum.drive
-        z = stratum.nodes[:, : drive.modes.shape[1]]
-        count = z.shape[1]
-        U = drive.mean + z @ drive.modes[:, :count].T
-        if stratum.H is None:
-            stratum.H = np.zeros_like(U)
+        drive = strata[0].drive
+        counts = [len(stratum.nodes) for stratum in strata]
+        z = np.concatenate([stratum.nodes for stratum in strata])[:, : drive.scales.size]
+        sampled = np.zeros(drive.scales.size, dtype=bool)
+        sampled[: z.shape[1]] = strata[0].sampled[: z.shape[1]]
+        weights = np.concatenate([s.component.probability * s.weights for s in strata])
+        rest = np.concatenate([s.component.probability * s.rest_weights for s in strata])
+        means = np.stack([stratum.drive.mean for stratum in strata])
+        U = np.repeat(means, counts, axis=0) + z @ drive.modes[:, : z.shape[1]].T
+        H = np.concatenate([s.paths(self.grid.size) for s in strata])
         K = np.ascontiguousarray(kernels.K)
-        w, D, iterations = volterra.solve_paths(*self._map, K, self.grid.stages, U, stratum.H)
+        w, D, iterations = volterra.solve_paths(*self._map, K, self.grid.stages, U, H)
         failed = iterations < 0
-        self.failed_paths += int(failed.sum())
-        stratum.H[failed] = 0.0
-        sampled = np.zeros(drive.modes.shape[1], dtype=bool)
-        sampled[:count] = z.any(axis=0)
+        self.failed_paths += int(np.count_nonzero(failed))
+        H[failed] = 0.0
+        for stratum, paths in zip(strata, np.split(H, np.cumsum(counts)[:-1]), strict=True):
+            stratum.H = paths
         # what the rule leaves at zero acts to first order on the paths that carry it
-        small = ~sampled & (drive.scales > NEGLIGIBLE) & bool(stratum.rest_weights.any())
+        small = ~sampled & (drive.scales > NEGLIGIBLE) & bool(rest.any())
         A, moved, square = volterra.mean_response(
             K,
             self.grid.stages,
             D,
             weights,
             np.ascontiguousarray(drive.modes[:, small]),
-            stratum.rest_weights,
+            rest,
             INACTIVE / self.grid.t_max,
         )
         start, start_D = self._start
-        mean_D = np.concatenate([[start_D], weights @ D])
+        mass = weights.sum()
+        mean_D = np.concatenate([[start_D * mass], weights @ D])
         w = np.concatenate([np.full((len(w), 1), start), w], axis=1)
-        target_modes = np.where(sampled, drive.target_modes, 0.0)[:count]
-        target = drive.target + z @ target_modes
+        target_modes = np.where(sampled, drive.target_modes, 0.0)
+        targets = np.array([stratum.drive.target for stratum in strata])
+        target = np.repeat(targets, counts) + z @ target_modes[: z.shape[1]]
         theta = w - target[:, None]
         C_w = (theta.T * weights) @ theta
         C_w[1:, 1:] += square
-        C_w += max(stratum.component.std**2 - target_modes @ target_modes, 0.0)
+        C_w += mass * max(strata[0].component.std ** 2 - target_modes @ target_modes, 0.0)
         shared = np.concatenate([[0.0], moved @ drive.target_modes[small]])
         C_w += shared[:, None] + shared
-        mean_w = weights @ w
+        folded = np.repeat([stratum.folded for stratum in strata], counts)
+        mean_w = np.where(folded, 0.0, weights) @ w  # w is odd in z where half the paths stand
         overlap = (weights * target) @ w - shared
-        if stratum.folded:
-            mean_w = np.zeros_like(mean_w)  # odd in z
         return Averages(C_w, A, mean_w, overlap, mean_D).pack()
 
 
@@ -305,6 +325,7 @@ class EffectiveProcess:
 class _Stratum:
     """One component's nodes, and the paths of the last sweep.
 
+    `sampled` (r,) says which modes the nodes run through.
     `reference` (M, r), `reference_weights` and `reference_rest` (M,) are what the rule gave for
     thresholds of `reference_width`, 0 without thresholds. The rest is set by `move`; `thresholds`
     are those that the nodes follow now.
@@ -313,6 +334,7 @@ class _Stratum:
     component: Component
     drive: Drive
     folded: bool
+    sampled: np.ndarray
     reference: np.ndarray
     reference_weights: np.ndarray
     reference_rest: np.ndarray
@@ -340,7 +362,12 @@ class _Stratum:
             nodes, weights = fold(nodes, weights)
         width = 0.0 if thresholds is None else thresholds.width
         reference = (nodes, weights, rest, width)
-        return cls(component, drive, folded, *reference, None, nodes, weights, rest)
+        sampled = np.any(nodes != 0, axis=0)
+        return cls(component, drive, folded, sampled, *reference, None, nodes, weights, rest)
+
+    def paths(self, size: int) -> np.ndarray:
+        """Return the paths of the last sweep, zeros before the first, shape (M, size)."""
+        return np.zeros((len(self.nodes), size)) if self.H is None else self.H
 
     def outgrown(self, thresholds: Thresholds | None) -> bool:
         """Whether the reference was made for thresholds of quite another width."""

@@ -12,12 +12,13 @@ all of this is exact (arXiv:2510.01930; arXiv:2112.07572).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
+from dmft.networks import Network
 from dmft.problem import Problem
-from solvers.collocation import Grid
+from solvers.collocation import Grid, causal_inverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,18 +109,19 @@ class Kernels:
 
 def build_residual(problem: Problem, grid: Grid, averages: Averages) -> Residual:
     """Return the residual that belongs to the averages."""
-    R_w = -averages.A @ _integration(problem, grid)
-    R_r = np.linalg.inv(np.eye(grid.size) - R_w / problem.delta)
+    R_w = -averages.A @ _integration(problem.mirror, problem.lam, grid)
+    R_r = causal_inverse(np.eye(grid.size) - R_w / problem.delta, grid.stages)
     return Residual(R_w, R_r, averages.C_w + problem.sigma2)
 
 
 def build_kernels(problem: Problem, grid: Grid, residual: Residual) -> Kernels:
     """Return the kernels that belong to the residual."""
-    K = _integration(problem, grid) @ residual.R_r
+    K = _integration(problem.mirror, problem.lam, grid) @ residual.R_r
     C_G = K @ residual.labels[1:, 1:] @ K.T / problem.delta
     return Kernels(K, 0.5 * (C_G + C_G.T))
 
 
-def _integration(problem: Problem, grid: Grid) -> np.ndarray:
+@lru_cache(maxsize=8)
+def _integration(network: Network, lam: float, grid: Grid) -> np.ndarray:
     """Return integration weighted by the drift factor."""
-    return grid.integration * problem.mirror.drift(problem.lam, grid.nodes)
+    return grid.integration * network.drift(lam, grid.nodes)

@@ -24,6 +24,8 @@ from solvers.noise_rules import NoiseRule
 
 Vector = np.ndarray
 
+UNFINISHED = 0.01  # share of a correction that may be left to the next one
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -52,7 +54,7 @@ class SelfConsistency:
     grid: Grid
     tolerance: Tolerance
     _recent: deque[tuple[Vector, Residual]] = field(
-        default_factory=lambda: deque(maxlen=3), repr=False, compare=False
+        default_factory=lambda: deque(maxlen=8), repr=False, compare=False
     )
 
     def process(self, rule: NoiseRule) -> EffectiveProcess:
@@ -115,14 +117,43 @@ class SelfConsistency:
             lambda y: self.image(process, y) + offset, x, self.distance, tolerance, max_sweeps
         )
 
-    def shifted(
-        self, cheap: EffectiveProcess, other: EffectiveProcess, x: Vector, max_sweeps: int
-    ) -> FixedPoint:
-        """Return where the fixed point moves from x under another rule.
+    def corrected(
+        self,
+        cheap: EffectiveProcess,
+        known: Corrected,
+        process: EffectiveProcess,
+        base: EffectiveProcess,
+        tolerance: float,
+        max_sweeps: int,
+    ) -> Corrected:
+        """Take a step of defect correction from a known solution of the cheap map.
 
-        One step of defect correction from x: the other map is evaluated once, at x, and what
-        it adds there is carried through the fixed point by the cheap map.
+        What `process` adds to `base` there is carried through the fixed point by the cheap map.
+        The next step corrects what this one leaves, so that sweeps stop in proportion to it.
         """
-        image = self.image(other, x)
-        offset = image - self.image(cheap, x)
-        return self.solve(cheap, image, 0.05, max_sweeps, offset)
+        argument = known.point.argument
+        image = known.x - known.correction  # the cheap map's, of that argument
+        base_image = image if base is cheap else self.image(base, argument)
+        correction = self.image(process, argument) - base_image
+        start = image + correction
+        tolerance = max(tolerance, UNFINISHED * self.distance(start, known.x))
+        return Corrected(self.solve(cheap, start, tolerance, max_sweeps, correction), correction)
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """Solution of x = F_c(x) + correction.
+
+    Parameters
+    ----------
+    point : FixedPoint
+    correction : ndarray, shape (n,)
+    """
+
+    point: FixedPoint
+    correction: Vector
+
+    @property
+    def x(self) -> Vector:
+        """The solution."""
+        return self.point.x

@@ -186,21 +186,25 @@ def evaluate(
 
 
 def one_time_functions(
-    problem: Problem, grid: Grid, averages: Averages, t: np.ndarray
+    problem: Problem, grid: Grid, averages: Averages, t: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the observables of shape (T,); see `Solution`."""
+    """Return the observables (T,), at 0 and the nodes where t is absent; see `Solution`."""
     residual = build_residual(problem, grid, averages)
-    move = grid.interpolation(t)
-    C_w = np.sum((move @ averages.C_w) * move, axis=1)
-    C_r = np.sum((move @ residual.C_r) * move, axis=1)
-    overlap = move @ averages.overlap
+    mean_w, overlap = averages.mean_w, averages.overlap
+    if t is None:
+        C_w, C_r = np.diag(averages.C_w), residual.variance
+    else:
+        move = grid.interpolation(t)
+        C_w = np.sum((move @ averages.C_w) * move, axis=1)
+        C_r = np.sum((move @ residual.C_r) * move, axis=1)
+        mean_w, overlap = move @ mean_w, move @ overlap
     power = problem.signal.second_moment
     norm_w = np.maximum(C_w + 2 * overlap - power, 0.0)
     size = np.sqrt(norm_w * power)
     return {
         "test_error": 0.5 * C_w,
         "train_error": 0.5 * C_r,
-        "mean_w": move @ averages.mean_w,
+        "mean_w": mean_w,
         "overlap": overlap,
         "norm_w": norm_w,
         "alignment": np.divide(overlap, size, out=np.zeros_like(size), where=size > 1e-12),

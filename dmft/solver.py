@@ -40,7 +40,7 @@ from dmft.panels import (
 )
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
-from dmft.self_consistency import SelfConsistency, Tolerance
+from dmft.self_consistency import Corrected, SelfConsistency, Tolerance
 from dmft.solution import ONE_TIME, Lazy, Solution, one_time_functions, two_time_functions
 from dmft.validation import require_in_range, require_integer, require_times
 from solvers.collocation import Grid
@@ -62,14 +62,13 @@ MAX_PATHS = 60_000  # which take about 200 MB
 PATIENCE = 60  # sweeps after which the grid is taken part by part
 STRIDE = 2  # panels by which the part grows
 MARCH = 1.0  # change, in allowed errors, at which it grows
-ROUGH, FINE = 0.05, 0.03  # changes, in allowed errors, at which sweeps stop
+ROUGH, FINE = 0.2, 0.06  # changes, in allowed errors, at which sweeps stop
 ITERATION = 0.1  # allowed errors that unfinished sweeps may leave
 SAFETY = 3.0  # estimated error over the differences, since the checks are not exact either
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
 DECAY = 3.5  # of the leading rule's error with 1 / spacing, small; 3.5 to 6 were measured
 SHRINKING = 0.7  # of the spacing where a change is blamed on it
 LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
-UNFINISHED = 0.01  # share of a correction that may be left to the next one
 LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were measured
 SHIFT = 0.5  # error over the difference of two shifted rules, of which the result is the mean
 LEAST_GRID_SHARE = 0.1  # of the tolerance, for that difference where the noise matters much
@@ -104,8 +103,18 @@ class _Level:
 
     system: SelfConsistency
     process: EffectiveProcess
-    x: np.ndarray
+    point: FixedPoint
     shift: np.ndarray
+
+    @property
+    def x(self) -> np.ndarray:
+        """The solution."""
+        return self.point.x
+
+    @property
+    def uncorrected(self) -> Corrected:
+        """The solution as one without a correction."""
+        return Corrected(self.point, np.zeros_like(self.x))
 
     @property
     def solution(self) -> OnGrid:
@@ -221,12 +230,14 @@ def _solve(
     if adapt and run.converged:
         here = _on_finer_grid(coarse, fine, noise, run)
         share = _time_share(coarse, noise.x)
-    differences = [*noise.differences, _Difference(fine.solution, coarse.solution, share)]
+    grids = _Difference(fine.solution, coarse.solution, share)
 
     final, averages = here[0], Averages.unpack(here[1], here[0].size)
     t = final.nodes_with_start if times is None else times
     values = one_time_functions(problem, final, averages, t)
-    errors = _one_time_errors(problem, differences, t, ITERATION * rtol)
+    floor = ITERATION * rtol
+    errors = _one_time_errors(problem, noise.differences, grids, t, floor)
+    differences = [*noise.differences, grids]
     worst = _worst_error(problem, run.tolerance, values, errors)
     success, status, message = _verdict(run, worst)
     wall = time.perf_counter() - started
@@ -246,7 +257,7 @@ def _solve(
         problem=problem,
         t=t,
         values=Lazy(values, partial(two_time_functions, problem, final, averages, t)),
-        error=Lazy(errors, partial(_two_time_errors, problem, differences, t, ITERATION * rtol)),
+        error=Lazy(errors, partial(_two_time_errors, problem, differences, t, floor)),
         grid=final,
         averages=averages,
         rtol=rtol,
@@ -346,16 +357,18 @@ def _refine_grid(
         if failures == MAX_FAILURES or not np.all(np.isfinite(x)):
             break
         if shift is None and isinstance(cheap, SparseRule):
-            moved = _shifted(system, process, x, cheap, run)
+            other = system.process(replace(cheap, offset=0.5))
+            known = Corrected(point, np.zeros_like(x))
+            moved = system.corrected(process, known, other, process, ROUGH, run.max_sweeps)
             spacing = _leading_spacing(cheap.spacing, system.distance(moved.x, x))
-            if not (point.success and moved.success):
+            if not (point.success and moved.point.success):
                 spacing = 0.5 * cheap.spacing
             if LAST_SPACING < spacing < cheap.spacing:
                 cheap = replace(cheap, spacing=spacing)
                 run.progress(f"leading mode resolved to {spacing:.3g}")
                 continue
             shift = moved.x - x
-        coarse = _Level(system, process, x, np.zeros_like(x) if shift is None else shift)
+        coarse = _Level(system, process, point, np.zeros_like(x) if shift is None else shift)
         averages = Averages.unpack(x, system.grid.size)
         marked = unresolved_panels(system.problem, system.grid, averages, run.tolerance)
         room = adapt and system.grid.panels + marked.sum() <= MAX_PANELS
@@ -368,8 +381,8 @@ def _refine_grid(
                 return coarse, fine, cheap
         system, x, shift = _moved(coarse, system.grid.split(marked))
     run.converged = False
-    level = _Level(system, process, x, np.zeros_like(x))
-    return level, replace(level, x=system.start()), cheap
+    level = _Level(system, process, point, np.zeros_like(x))
+    return level, replace(level, point=replace(point, x=system.start())), cheap
 
 
 def _fine_solution(
@@ -379,7 +392,7 @@ def _fine_solution(
     system, x, shift = _moved(coarse, grid)
     _, process, point = _cheap_solution(system, cheap, x, False, run)
     run.note(f"{grid.stages} stages", point)
-    return _Level(system, process, point.x, shift), point
+    return _Level(system, process, point, shift), point
 
 
 def _cheap_solution(
@@ -433,14 +446,6 @@ def _cheap_rule(rule: NoiseRule | None, rtol: float) -> NoiseRule:
     return SparseRule(spacing, tolerance=np.inf, reach=reach, atoms=8)
 
 
-def _shifted(
-    system: SelfConsistency, process: EffectiveProcess, x: np.ndarray, rule: SparseRule, run: _Run
-) -> FixedPoint:
-    """Return where the shifted leading rule moves x."""
-    other = system.process(replace(rule, offset=0.5))
-    return system.shifted(process, other, x, run.max_sweeps)
-
-
 def _leading_spacing(spacing: float, change: float) -> float:
     """Return a spacing at which the shifted rule will move the solution little enough.
 
@@ -491,17 +496,18 @@ def _automatic_noise(
     Where the first correction is large, and `adapt` says so, the grid is refined first: the
     correction is found on the coarse one alone.
     """
-    system, x = coarse.system, coarse.x
+    system, state = coarse.system, coarse.uncorrected
     bases = [replace(cheap, offset=offset) for offset in (0.0, 0.5)]
-    cheaper = [system.process(base) for base in bases]
+    cheaper = [coarse.process, system.process(bases[1])]
     rule = _first_rule(bases[0], coarse, run)
     refined = True
     step = np.inf
     for round_ in range(MAX_ROUNDS):
         used = replace(rule, offset=bases[round_ % 2].offset)
         process = system.process(used)
-        before = x
-        x, correction = _corrected(coarse, process, cheaper[round_ % 2], x, run)
+        before = state.x
+        state = _corrected(coarse, state, process, cheaper[round_ % 2], run)
+        x = state.x
         if not run.converged:
             under_another = before
             break
@@ -535,7 +541,8 @@ def _automatic_noise(
         _Difference((system.grid, x), (system.grid, under_another), LEFT),
         _Difference(coarse.solution, shifted, SHIFT),
     ]
-    return coarse, fine, _Noise(x, correction, 0.5 * coarse.shift, differences, used, process.paths)
+    shift = 0.5 * coarse.shift
+    return coarse, fine, _Noise(x, state.correction, shift, differences, used, process.paths)
 
 
 def _first_rule(cheap: SparseRule, coarse: _Level, run: _Run) -> SparseRule:
@@ -568,43 +575,40 @@ def _refined(rule: SparseRule, process: EffectiveProcess, spacing: float) -> Spa
 
 
 def _corrected(
-    coarse: _Level, process: EffectiveProcess, base: EffectiveProcess, x: np.ndarray, run: _Run
-) -> tuple[np.ndarray, np.ndarray]:
-    """Take one step of defect correction from x; return the new x and the correction.
-
-    The correction is what `process` adds to `base`.
-    """
-    system = coarse.system
-    image = system.image(process, x)
-    correction = image - system.image(base, x)
-    # the next step corrects what this one leaves
-    tolerance = max(FINE, UNFINISHED * system.distance(image, x))
-    point = system.solve(coarse.process, image, tolerance, run.max_sweeps, correction)
-    run.note(f"{process.paths} paths", point)
-    run.converged &= point.success and bool(np.all(np.isfinite(point.x)))
+    coarse: _Level,
+    known: Corrected,
+    process: EffectiveProcess,
+    base: EffectiveProcess,
+    run: _Run,
+) -> Corrected:
+    """Take one step of defect correction from a known solution."""
+    found = coarse.system.corrected(coarse.process, known, process, base, FINE, run.max_sweeps)
+    run.note(f"{process.paths} paths", found.point)
+    run.converged &= found.point.success and bool(np.all(np.isfinite(found.x)))
     run.failed_paths = process.failed_paths
-    return point.x, correction
+    return found
 
 
 def _given_noise(coarse: _Level, rule: NoiseRule, run: _Run) -> _Noise:
     """Solve under a given rule and move the solution to each of its checks."""
-    system, x = coarse.system, coarse.x
+    system, cheap, state = coarse.system, coarse.process, coarse.uncorrected
     process = system.process(rule)
     for round_ in range(run.max_sweeps):
         if round_ == 1:  # a rule places its nodes by the modes' scales, which are now known
             process = system.process(rule)
-        before, (x, correction) = x, _corrected(coarse, process, coarse.process, x, run)
-        if not run.converged or (round_ > 0 and system.distance(x, before) <= FINE):
+        before, state = state.x, _corrected(coarse, state, process, cheap, run)
+        if not run.converged or (round_ > 0 and system.distance(state.x, before) <= FINE):
             break
     else:
         run.converged = False
+    x = state.x
     shift = np.zeros_like(x)
     differences = []
     for check in rule.checks():
-        other, _ = _corrected(coarse, system.process(check.rule), coarse.process, x, run)
+        other = _corrected(coarse, state, system.process(check.rule), cheap, run).x
         shift += check.share * (other - x)
         differences.append(_Difference((system.grid, x), (system.grid, other)))
-    return _Noise(x, correction, shift, differences, rule, process.paths)
+    return _Noise(x, state.correction, shift, differences, rule, process.paths)
 
 
 def _on_finer_grid(coarse: _Level, fine: _Level, noise: _Noise, run: _Run) -> OnGrid:
@@ -619,9 +623,9 @@ def _on_finer_grid(coarse: _Level, fine: _Level, noise: _Noise, run: _Run) -> On
 
 
 def _one_time_errors(
-    problem: Problem, differences: list[_Difference], t: np.ndarray, floor: float
+    problem: Problem, noise: list[_Difference], time: _Difference, t: np.ndarray, floor: float
 ) -> dict[str, np.ndarray]:
-    """Return the summed differences of the pairs for the observables, on the times t.
+    """Return the summed differences of noise rules and of grids for the observables at t.
 
     To them `floor` times the value is added, which the iteration may leave.
 
@@ -631,30 +635,28 @@ def _one_time_errors(
     raised to their largest in the panel, at the finer grid's nodes and at t, and kept from falling
     later.
     """
-    fine, grid = differences[-1].one[0], differences[-1].other[0]
-    everywhere = np.union1d(np.union1d(fine.nodes_with_start, grid.nodes), t)
-    panel = grid.locate(everywhere)
-    pairs = [
-        (_observables(problem, pair.one, everywhere), _observables(problem, pair.other, everywhere))
-        for pair in differences
-    ]
-    scales = {name: _scale(value) for name, value in pairs[-1][1].items()}
-    noise = dict.fromkeys(ONE_TIME, 0.0)
-    for pair, (one, other) in zip(differences[:-1], pairs, strict=False):
+    constant = dict.fromkeys(ONE_TIME, floor)
+    for pair in noise:
+        one, other = (_observables(problem, side, None) for side in (pair.one, pair.other))
         for name in ONE_TIME:
-            change = np.max(np.abs(one[name] - other[name]) / scales[name])
-            noise[name] += SAFETY * pair.factor * float(change)
-    noise["test_error"] = noise["train_error"] = max(noise["test_error"], noise["train_error"])
+            ratio = np.abs(one[name] - other[name]) / _scale(other[name])
+            constant[name] += SAFETY * pair.factor * float(np.max(ratio))
+    both = max(constant["test_error"], constant["train_error"])
+    constant.update(test_error=both, train_error=both)
 
+    fine, coarse = time.one[0], time.other[0]
+    everywhere = np.union1d(np.union1d(fine.nodes_with_start, coarse.nodes), t)
+    panel = coarse.locate(everywhere)
     wanted = np.searchsorted(everywhere, t)
+    one, other = (_observables(problem, side, everywhere) for side in (time.one, time.other))
     errors: dict[str, np.ndarray] = {}
     for name in ONE_TIME:
-        one, other = (side[name] for side in pairs[-1])
-        within = np.zeros(grid.panels)
-        ratio = SAFETY * differences[-1].factor * np.abs(one - other) / scales[name]
+        scale = _scale(other[name])
+        within = np.zeros(coarse.panels)
+        ratio = SAFETY * time.factor * np.abs(one[name] - other[name]) / scale
         np.maximum.at(within, panel, ratio)
-        relative = floor + noise[name] + np.maximum.accumulate(within)[panel]
-        errors[name] = (scales[name] * relative)[wanted]
+        relative = constant[name] + np.maximum.accumulate(within)[panel]
+        errors[name] = (scale * relative)[wanted]
     return errors
 
 
@@ -664,7 +666,7 @@ def _scale(value: np.ndarray) -> np.ndarray:
     return size + 1e-3 * size.max() + 1e-300
 
 
-def _observables(problem: Problem, side: OnGrid, t: np.ndarray) -> dict[str, np.ndarray]:
+def _observables(problem: Problem, side: OnGrid, t: np.ndarray | None) -> dict[str, np.ndarray]:
     grid, x = side
     return one_time_functions(problem, grid, Averages.unpack(x, grid.size), t)
 

@@ -18,6 +18,8 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.polynomial import Legendre
 
+SMALL = 72  # size below which LAPACK inverts a matrix at once
+
 
 @cache
 def radau_nodes(stages: int) -> np.ndarray:
@@ -71,6 +73,20 @@ def lagrange_matrix(nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
     hit = exact.any(axis=1)
     matrix[hit] = exact[hit]
     return matrix
+
+
+def causal_inverse(matrix: np.ndarray, stages: int) -> np.ndarray:
+    """Return the inverse of a block-lower-triangular matrix (N, N) with blocks of `stages`."""
+    size = len(matrix)
+    half = size // stages // 2 * stages
+    if size <= SMALL or half == 0:
+        return np.linalg.inv(matrix)
+    inverse = np.zeros_like(matrix)
+    inverse[:half, :half] = causal_inverse(matrix[:half, :half], stages)
+    inverse[half:, half:] = causal_inverse(matrix[half:, half:], stages)
+    coupling = matrix[half:, :half] @ inverse[:half, :half]
+    inverse[half:, :half] = -inverse[half:, half:] @ coupling
+    return inverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,10 +249,15 @@ class Transfer:
         self._target = target
         self._rows = grid.node_interpolation(target.nodes)
         stops = (grid.locate(target.edges[1:]) + 1) * grid.stages
-        self._columns = [
-            target.node_interpolation(grid.nodes[:stop], last_panel=q)
-            for q, stop in enumerate(stops)
-        ]
+        within = target.node_interpolation(grid.nodes)
+        panel = target.locate(grid.nodes)
+        self._columns = []
+        for q, stop in enumerate(stops):
+            columns = within[:stop].copy()
+            beyond = panel[:stop] > q
+            if beyond.any():
+                columns[beyond] = target.node_interpolation(grid.nodes[:stop][beyond], q)
+            self._columns.append(columns)
 
     def operator(self, operator: np.ndarray) -> np.ndarray:
         """Return a causal operator's matrix (N, N) on the target grid.

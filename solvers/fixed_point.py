@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,9 @@ class FixedPoint:
     Parameters
     ----------
     x : ndarray, shape (n,)
-        Last iterate.
+        Last image.
+    argument : ndarray, shape (n,)
+        What it is the image of; the next argument where the iteration stops unfinished.
     success : bool
         Whether the last change was at most the tolerance.
     history : tuple of float
@@ -23,6 +26,7 @@ class FixedPoint:
     """
 
     x: np.ndarray
+    argument: np.ndarray
     success: bool
     history: tuple[float, ...]
 
@@ -64,33 +68,44 @@ def iterate(
     """
     x = start
     history: list[float] = []
-    images: list[np.ndarray] = []
-    residuals: list[np.ndarray] = []
+    before: tuple[np.ndarray, np.ndarray] | None = None
+    images: deque[np.ndarray] = deque(maxlen=memory)  # steps from one to the next
+    residuals: deque[np.ndarray] = deque(maxlen=memory)
     for _ in range(max_sweeps):
         image = mapping(x)
         change = distance(image, x)
         history.append(change)
-        if change <= tolerance:
-            return FixedPoint(image, True, tuple(history))
-        if not np.isfinite(change):
-            return FixedPoint(image, False, tuple(history))
+        if change <= tolerance or not np.isfinite(change):
+            return FixedPoint(image, x, change <= tolerance, tuple(history))
+        residual = image - x
+        if before is not None:
+            images.append(image - before[0])
+            residuals.append(residual - before[1])
         if len(history) > 1 and change > history[-2]:
-            images, residuals = [], []
-        images = [*images, image][-memory - 1 :]
-        residuals = [*residuals, image - x][-memory - 1 :]
-        x = _mixed(images, residuals)
-    return FixedPoint(image, False, tuple(history))
+            images.clear()
+            residuals.clear()
+        before = image, residual
+        x = _mixed(image, residual, images, residuals)
+    return FixedPoint(image, x, False, tuple(history))
 
 
-def _mixed(images: list[np.ndarray], residuals: list[np.ndarray]) -> np.ndarray:
-    """Return the combination of images, weights summing to one, of least residual norm."""
-    if len(images) == 1:
-        return images[0]
-    steps = np.diff(np.stack(residuals), axis=0)
+def _mixed(
+    image: np.ndarray,
+    residual: np.ndarray,
+    images: Collection[np.ndarray],
+    residuals: Collection[np.ndarray],
+) -> np.ndarray:
+    """Return the image after the steps of images that make its residual smallest."""
+    if not images:
+        return image
+    steps = np.stack(list(residuals))
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging iteration is reported later
         gram = steps @ steps.T
         gram[np.diag_indices_from(gram)] *= 1.0 + 1e-12  # parallel steps share their weight
-        target = steps @ residuals[-1]
+        target = steps @ residual
     if not (np.all(np.isfinite(gram)) and np.all(np.isfinite(target)) and np.all(gram.diagonal())):
-        return images[-1]
-    return images[-1] - np.linalg.solve(gram, target) @ np.diff(np.stack(images), axis=0)
+        return image
+    mixed = image.copy()
+    for share, step in zip(np.linalg.solve(gram, target), images, strict=True):
+        mixed -= share * step
+    return mixed
