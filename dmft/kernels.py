@@ -110,7 +110,10 @@ class Kernels:
 def build_residual(problem: Problem, grid: Grid, averages: Averages) -> Residual:
     """Return the residual that belongs to the averages."""
     R_w = -averages.A @ _integration(problem.mirror, problem.lam, grid)
-    R_r = causal_inverse(np.eye(grid.size) - R_w / problem.delta, grid.stages)
+    try:
+        R_r = causal_inverse(np.eye(grid.size) - R_w / problem.delta, grid.stages)
+    except np.linalg.LinAlgError:  # averages of an iteration that diverges, which goes on to say so
+        R_r = np.full_like(R_w, np.nan)
     return Residual(R_w, R_r, averages.C_w + problem.sigma2)
 
 

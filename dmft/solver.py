@@ -61,8 +61,10 @@ MAX_ROUNDS = 12
 MAX_PATHS = 60_000  # which take about 200 MB
 PATIENCE = 60  # sweeps after which the grid is taken part by part
 STRIDE = 2  # panels by which the part grows
+MAX_CUTS = 12  # of a part's last panels
 MARCH = 1.0  # change, in allowed errors, at which it grows
-ROUGH, FINE = 0.2, 0.06  # changes, in allowed errors, at which sweeps stop
+ROUGH, FINE = 0.1, 0.03  # errors, in allowed ones, that sweeps may leave
+AIM = 0.95  # of the tolerance, for the whole estimate
 ITERATION = 0.1  # allowed errors that unfinished sweeps may leave
 SAFETY = 3.0  # estimated error over the differences, since the checks are not exact either
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
@@ -236,7 +238,7 @@ def _solve(
     t = final.nodes_with_start if times is None else times
     values = one_time_functions(problem, final, averages, t)
     floor = ITERATION * rtol
-    errors = _one_time_errors(problem, noise.differences, grids, t, floor)
+    errors = _one_time_errors(problem, noise.differences, grids, t, values, floor)
     differences = [*noise.differences, grids]
     worst = _worst_error(problem, run.tolerance, values, errors)
     success, status, message = _verdict(run, worst)
@@ -348,7 +350,7 @@ def _refine_grid(
     failures = 0
     for _ in range(MAX_ROUNDS):
         grid = system.grid
-        system, process, point = _cheap_solution(system, cheap, x, adapt, run)
+        system, process, point = _cheap_solution(system, cheap, x, ROUGH * share, adapt, run)
         x = point.x
         if shift is not None:
             shift = transferred(Averages.unpack(shift, grid.size), grid, system.grid).pack()
@@ -360,9 +362,9 @@ def _refine_grid(
             other = system.process(replace(cheap, offset=0.5))
             known = Corrected(point, np.zeros_like(x))
             moved = system.corrected(process, known, other, process, ROUGH, run.max_sweeps)
-            spacing = _leading_spacing(cheap.spacing, system.distance(moved.x, x))
-            if not (point.success and moved.point.success):
-                spacing = 0.5 * cheap.spacing
+            solved = point.success and moved.point.success
+            change = system.distance(moved.x, x) if solved else np.inf
+            spacing = _leading_spacing(cheap.spacing, change)
             if LAST_SPACING < spacing < cheap.spacing:
                 cheap = replace(cheap, spacing=spacing)
                 run.progress(f"leading mode resolved to {spacing:.3g}")
@@ -374,7 +376,7 @@ def _refine_grid(
         room = adapt and system.grid.panels + marked.sum() <= MAX_PANELS
         if not (room and marked.any()):
             finer = Grid(system.grid.edges, system.grid.stages + EXTRA_STAGES)
-            fine, check = _fine_solution(coarse, finer, cheap, run)
+            fine, check = _fine_solution(coarse, finer, cheap, ROUGH * share, run)
             marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
             if not (room and marked.any()):
                 run.converged = point.success and check.success
@@ -386,17 +388,22 @@ def _refine_grid(
 
 
 def _fine_solution(
-    coarse: _Level, grid: Grid, cheap: NoiseRule, run: _Run
+    coarse: _Level, grid: Grid, cheap: NoiseRule, tolerance: float, run: _Run
 ) -> tuple[_Level, FixedPoint]:
     """Solve the cheap map on the grid of higher order."""
     system, x, shift = _moved(coarse, grid)
-    _, process, point = _cheap_solution(system, cheap, x, False, run)
+    _, process, point = _cheap_solution(system, cheap, x, tolerance, False, run)
     run.note(f"{grid.stages} stages", point)
     return _Level(system, process, point, shift), point
 
 
 def _cheap_solution(
-    system: SelfConsistency, cheap: NoiseRule, x: np.ndarray, adapt: bool, run: _Run
+    system: SelfConsistency,
+    cheap: NoiseRule,
+    x: np.ndarray,
+    tolerance: float,
+    adapt: bool,
+    run: _Run,
 ) -> tuple[SelfConsistency, EffectiveProcess, FixedPoint]:
     """Solve the cheap map from x, or, where that takes too long, on growing parts of the grid.
 
@@ -405,12 +412,14 @@ def _cheap_solution(
     not, the part's last panels are too long; they are cut in two if `adapt` says so.
     """
     process = system.process(cheap)
-    point = system.solve(process, x, ROUGH, min(PATIENCE, run.max_sweeps))
+    point = system.solve(process, x, tolerance, min(PATIENCE, run.max_sweeps))
     if point.success or system.grid.panels <= STRIDE or run.max_sweeps <= PATIENCE:
         return system, process, point
-    system, x = _marched(system, cheap, adapt, run)
-    process = system.process(cheap)
-    return system, process, system.solve(process, x, ROUGH, run.max_sweeps)
+    x = point.x
+    if not point.history[-1] <= MARCH:  # or nan
+        system, x = _marched(system, cheap, adapt, run)
+        process = system.process(cheap)
+    return system, process, system.solve(process, x, tolerance, run.max_sweeps)
 
 
 def _marched(
@@ -418,6 +427,7 @@ def _marched(
 ) -> tuple[SelfConsistency, np.ndarray]:
     """Solve the cheap map roughly on growing parts of the grid; return a guess on the whole."""
     grid, settled, x = system.grid, 0, system.start()
+    cuts = MAX_CUTS if adapt else 0
     while settled < grid.panels:
         reach = min(settled + STRIDE, grid.panels)
         part = replace(system, grid=grid.leading(reach))
@@ -428,7 +438,8 @@ def _marched(
             guess = extended(before, part.grid).pack()
         point = part.solve(part.process(cheap), guess, MARCH, PATIENCE)
         run.note(f"up to t = {part.grid.t_max:.3g}", point)
-        if adapt and not point.success and grid.panels + STRIDE <= MAX_PANELS:
+        if cuts > 0 and not point.success and grid.panels + STRIDE <= MAX_PANELS:
+            cuts -= 1
             panels = np.arange(grid.panels)
             grid = grid.split((settled <= panels) & (panels < reach))
         else:
@@ -449,10 +460,13 @@ def _cheap_rule(rule: NoiseRule | None, rtol: float) -> NoiseRule:
 def _leading_spacing(spacing: float, change: float) -> float:
     """Return a spacing at which the shifted rule will move the solution little enough.
 
-    `change` is what it does now. Equidistant rules converge like exp(-DECAY / spacing).
+    `change` is what it does now. Equidistant rules converge like exp(-DECAY / spacing); where that
+    has proved wrong once, the spacing is halved.
     """
     if change <= LEADING_SHARE:
         return spacing
+    if spacing < FIRST_SPACING:
+        return 0.5 * spacing
     finer = 1.0 / (1.0 / spacing + np.log(change / (0.5 * LEADING_SHARE)) / DECAY)
     return float(np.clip(finer, 0.5 * spacing, 0.9 * spacing))
 
@@ -557,7 +571,7 @@ def _noise_share(coarse: _Level, fine: _Level, x: np.ndarray) -> float:
     """Return the error, in allowed errors, that the noise rule may leave to the estimate."""
     others = SHIFT * coarse.system.distance(coarse.x + coarse.shift, coarse.x)
     others += _time_share(coarse, x) * _time_difference(coarse, fine)
-    return max((1.0 - ITERATION) / SAFETY - others, LEAST_SHARE)
+    return max((AIM - ITERATION) / SAFETY - others, LEAST_SHARE)
 
 
 def _refined(rule: SparseRule, process: EffectiveProcess, spacing: float) -> SparseRule | None:
@@ -623,17 +637,22 @@ def _on_finer_grid(coarse: _Level, fine: _Level, noise: _Noise, run: _Run) -> On
 
 
 def _one_time_errors(
-    problem: Problem, noise: list[_Difference], time: _Difference, t: np.ndarray, floor: float
+    problem: Problem,
+    noise: list[_Difference],
+    time: _Difference,
+    t: np.ndarray,
+    values: dict[str, np.ndarray],
+    floor: float,
 ) -> dict[str, np.ndarray]:
     """Return the summed differences of noise rules and of grids for the observables at t.
 
     To them `floor` times the value is added, which the iteration may leave.
 
     A difference of two solutions vanishes where they cross, the error does not. Estimates are
-    therefore taken relative to the value. Those of noise rules, which have most modes in common,
-    count with their largest at all times, and alike for test and train error; those of grids are
-    raised to their largest in the panel, at the finer grid's nodes and at t, and kept from falling
-    later.
+    therefore taken relative to the solutions and scaled by `values`, the result. Those of noise
+    rules, which have most modes in common, count with their largest at all times, and alike for
+    test and train error; those of grids are raised to their largest in the panel, at the finer
+    grid's nodes and at t, and kept from falling later.
     """
     constant = dict.fromkeys(ONE_TIME, floor)
     for pair in noise:
@@ -651,19 +670,22 @@ def _one_time_errors(
     one, other = (_observables(problem, side, everywhere) for side in (time.one, time.other))
     errors: dict[str, np.ndarray] = {}
     for name in ONE_TIME:
-        scale = _scale(other[name])
         within = np.zeros(coarse.panels)
-        ratio = SAFETY * time.factor * np.abs(one[name] - other[name]) / scale
-        np.maximum.at(within, panel, ratio)
-        relative = constant[name] + np.maximum.accumulate(within)[panel]
-        errors[name] = (scale * relative)[wanted]
+        ratio = np.abs(one[name] - other[name]) / _scale(other[name])
+        np.maximum.at(within, panel, SAFETY * time.factor * ratio)
+        relative = constant[name] + np.maximum.accumulate(within)[panel][wanted]
+        errors[name] = relative * (np.abs(values[name]) + _floor(other[name]))
     return errors
 
 
 def _scale(value: np.ndarray) -> np.ndarray:
     """Return the size that relative errors refer to, shape (T,)."""
-    size = np.abs(value)
-    return size + 1e-3 * size.max() + 1e-300
+    return np.abs(value) + _floor(value)
+
+
+def _floor(value: np.ndarray) -> float:
+    """Return what a relative error allows where the value vanishes."""
+    return 1e-3 * float(np.max(np.abs(value))) + 1e-300
 
 
 def _observables(problem: Problem, side: OnGrid, t: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+
+LEAST_RATE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +24,7 @@ class FixedPoint:
     argument : ndarray, shape (n,)
         What it is the image of; the next argument where the iteration stops unfinished.
     success : bool
-        Whether the last change was at most the tolerance.
+        Whether the error left is at most the tolerance.
     history : tuple of float
         Size of the change in each sweep.
     """
@@ -39,7 +43,11 @@ def iterate(
     max_sweeps: int,
     memory: int = 5,
 ) -> FixedPoint:
-    """Iterate towards x = F(x) until distance(F(x), x) <= tolerance.
+    """Iterate towards x = F(x) until the error left is at most the tolerance.
+
+    From the changes d_k = distance(F(x), x), which fall by a factor r in each sweep, it is
+    r d_k / (1 - r). r is the larger of the last two factors, and 0.1 at least, as a fall from
+    great height says little; a single change counts in full.
 
     Anderson mixing: the next x is the combination of the last images whose residuals cancel
     best (Walker and Ni, SIAM J. Numer. Anal. 49, 1715, 2011). It starts only once the changes
@@ -55,7 +63,7 @@ def iterate(
     distance : callable
         Size of the change from its second to its first argument.
     tolerance : float
-        Largest change that counts as converged.
+        Largest error that counts as converged.
     max_sweeps : int
         Bound on the evaluations of F.
     memory : int
@@ -75,8 +83,9 @@ def iterate(
         image = mapping(x)
         change = distance(image, x)
         history.append(change)
-        if change <= tolerance or not np.isfinite(change):
-            return FixedPoint(image, x, change <= tolerance, tuple(history))
+        left = _error_left(history)
+        if left <= tolerance or not np.isfinite(change):
+            return FixedPoint(image, x, left <= tolerance, tuple(history))
         residual = image - x
         if before is not None:
             images.append(image - before[0])
@@ -87,6 +96,17 @@ def iterate(
         before = image, residual
         x = _mixed(image, residual, images, residuals)
     return FixedPoint(image, x, False, tuple(history))
+
+
+def _error_left(history: list[float]) -> float:
+    """Return the error of the last image that a geometric series of changes would leave."""
+    last = history[-3:]
+    if last[-1] == 0.0:
+        return 0.0
+    if len(last) == 1:
+        return last[0]
+    rate = max(LEAST_RATE, *(after / before for before, after in pairwise(last)))
+    return rate * last[-1] / (1.0 - rate) if rate < 1.0 else math.inf
 
 
 def _mixed(

@@ -8,6 +8,7 @@ from scipy.integrate import quad
 
 import dmft
 from dmft import effective_process, kernels
+from dmft.self_consistency import SelfConsistency, Tolerance
 from dmft.solver import solve
 from solvers.collocation import Grid
 from solvers.noise_rules import MonteCarloRule, SobolRule, SparseRule
@@ -258,3 +259,27 @@ class TestWrongPhysicsIsSeen:
 
         monkeypatch.setattr(effective_process.EffectiveProcess, "averages", flipped)
         assert not self.miss() < 0.02
+
+
+def test_long_horizons_end_in_the_steady_state():
+    # the last panels are too long for the sweeps and are cut in two on the way
+    problem = dmft.Problem(delta=0.5, alpha=1.0, lam=0.003, sigma2=0.01)
+    lines = []
+    solution = solve(problem, 6667.0, t_eval=[6667.0], rtol=1e-2, progress=lines.append)
+    assert solution.success
+    assert sum("up to t = " in line for line in lines) > 5
+    steady = dmft.steady_state(problem)
+    for name in ("test_error", "train_error"):
+        value = getattr(steady, name)
+        assert abs(solution.values[name][-1] / value - 1) < 2e-2
+
+
+def test_averages_without_a_residual_are_no_solution(monkeypatch):
+    def singular(matrix, stages):
+        raise np.linalg.LinAlgError
+
+    grid = Grid(np.array([0.0, 1.0, 2.0]), 4)
+    system = SelfConsistency(DEFAULT, grid, Tolerance(1e-3))
+    start = system.start()
+    monkeypatch.setattr(kernels, "causal_inverse", singular)
+    assert system.distance(start.copy(), start) == np.inf

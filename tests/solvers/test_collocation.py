@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy.special import airy
 
-from solvers.collocation import Grid, Transfer, integration_block, lagrange_matrix, radau_nodes
+from solvers.collocation import (
+    Grid,
+    Transfer,
+    causal_inverse,
+    integration_block,
+    lagrange_matrix,
+    radau_nodes,
+)
 
 STAGES = range(2, 7)
 EDGES = np.array([0.0, 0.3, 1.0, 2.5, 3.0])
@@ -277,3 +284,19 @@ def test_a_grid_keeps_its_own_read_only_edges():
     assert grid.edges[1] == 0.3
     with pytest.raises(ValueError, match="read-only"):
         grid.edges[1] = 0.5
+
+
+@pytest.mark.parametrize("panels", [1, 2, 5, 23])
+def test_inverse_of_a_causal_matrix(panels):
+    stages = 7
+    grid = Grid(np.linspace(0.0, 1.0, panels + 1), stages)
+    matrix = np.eye(grid.size) + causal_operator(grid)
+    inverse = causal_inverse(matrix, stages)
+    np.testing.assert_allclose(inverse @ matrix, np.eye(grid.size), atol=1e-11)
+    panel = np.arange(grid.size) // stages
+    assert not np.any(inverse[panel[:, None] < panel])
+
+
+def test_a_singular_causal_matrix_is_refused():
+    with pytest.raises(np.linalg.LinAlgError):
+        causal_inverse(np.zeros((4, 4)), 2)

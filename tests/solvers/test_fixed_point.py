@@ -146,3 +146,18 @@ def test_entries_that_do_not_change_are_harmless():
     )
     assert found.success
     np.testing.assert_allclose(found.x, [2.0, 7.0, 3.0], atol=1e-9)
+
+
+@pytest.mark.parametrize("radius", [0.3, 0.9, 0.99])
+def test_the_tolerance_bounds_the_error_and_not_the_change(radius):
+    # all changes of x -> r x are in one direction: the series that is left sums to r d / (1 - r)
+    found = iterate(lambda x: radius * x, np.ones(3), largest, 1e-6, 5000, memory=0)
+    assert found.success
+    assert 0.2e-6 < np.max(np.abs(found.x)) <= 1.0001e-6
+    np.testing.assert_array_equal(found.x, radius * found.argument)
+
+
+def test_a_fall_from_great_height_is_no_convergence():
+    changes = iter([1e15, 1e7, 50.0, 40.0, 0.0])
+    found = iterate(lambda x: x, np.zeros(1), lambda new, old: next(changes), 1.0, 5)
+    assert len(found.history) == 5
