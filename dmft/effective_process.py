@@ -123,11 +123,10 @@ def principal_modes(root: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, 
 
 def noise_root(C_G: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the principal modes of the covariance C_G, shape (N, r), in descending order."""
+    from solvers.low_rank import square_root  # numba is imported only when a solve starts
+
     metric = np.sqrt(weights)
-    values, vectors = np.linalg.eigh(metric[:, None] * C_G * metric)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    kept = values > 1e-15 * max(values[0], 0.0)
-    return vectors[:, kept] * np.sqrt(values[kept]) / metric[:, None]
+    return square_root(metric[:, None] * C_G * metric, 1e-15) / metric[:, None]
 
 
 def initial_state(problem: Problem) -> tuple[float, float]:

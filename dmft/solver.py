@@ -358,7 +358,11 @@ def _refine_grid(
         failures += not point.success
         if failures == MAX_FAILURES or not np.all(np.isfinite(x)):
             break
-        if shift is None and isinstance(cheap, SparseRule):
+        averages = Averages.unpack(x, system.grid.size)
+        marked = unresolved_panels(system.problem, system.grid, averages, run.tolerance)
+        room = adapt and system.grid.panels + marked.sum() <= MAX_PANELS
+        split = room and marked.any()
+        if not split and shift is None and isinstance(cheap, SparseRule):
             other = system.process(replace(cheap, offset=0.5))
             known = Corrected(point, np.zeros_like(x))
             moved = system.corrected(process, known, other, process, ROUGH, run.max_sweeps)
@@ -371,17 +375,15 @@ def _refine_grid(
                 continue
             shift = moved.x - x
         coarse = _Level(system, process, point, np.zeros_like(x) if shift is None else shift)
-        averages = Averages.unpack(x, system.grid.size)
-        marked = unresolved_panels(system.problem, system.grid, averages, run.tolerance)
-        room = adapt and system.grid.panels + marked.sum() <= MAX_PANELS
-        if not (room and marked.any()):
+        if not split:
             finer = Grid(system.grid.edges, system.grid.stages + EXTRA_STAGES)
             fine, check = _fine_solution(coarse, finer, cheap, ROUGH * share, run)
             marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
             if not (room and marked.any()):
                 run.converged = point.success and check.success
                 return coarse, fine, cheap
-        system, x, shift = _moved(coarse, system.grid.split(marked))
+        system, x, moved_shift = _moved(coarse, system.grid.split(marked))
+        shift = None if shift is None else moved_shift
     run.converged = False
     level = _Level(system, process, point, np.zeros_like(x))
     return level, replace(level, point=replace(point, x=system.start())), cheap

@@ -59,7 +59,8 @@ OVERSHOOT = 4.0
 SLACK = 2
 START, NEXT = np.int64(0), np.int64(1)  # numba compiles anew for every literal argument
 CHUNKS = 8  # of the paths, for threads; fixed, so that results do not depend on their number
-LEAST_PATHS = 64  # in a chunk
+LEAST_WORK = 1e7  # in a chunk, in multiplications, which take about as long as to start a thread
+NEWTON_WORK = 30.0  # multiplications of a path's solution over the square of its nodes
 THREADS = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 T = TypeVar("T")
 
@@ -350,16 +351,16 @@ def solve_paths(
         part = (U[chunk], H[chunk], w[chunk], D[chunk], iterations[chunk])
         _solve_chunk(code, parameters, table, columns, p, nodes, *part)
 
-    _in_chunks(solve, len(U))
+    _in_chunks(solve, len(U), NEWTON_WORK * len(K) ** 2)
     return w, D, iterations[:, 0].astype(np.int64)
 
 
-def _in_chunks(task: Callable[[slice], T], paths: int) -> list[T]:
+def _in_chunks(task: Callable[[slice], T], paths: int, work: float) -> list[T]:
     """Run a task on chunks of the paths, in threads where that pays; return the results in order.
 
-    The chunks follow from the number of paths alone, and so do all results.
+    The chunks follow from the number of paths and the work for each, and so do all results.
     """
-    chunks = max(1, min(CHUNKS, paths // LEAST_PATHS))
+    chunks = max(1, min(CHUNKS, int(paths * work / LEAST_WORK), paths // LANES))
     size = LANES * -(-paths // (LANES * chunks))
     parts = [slice(begin, begin + size) for begin in range(0, paths, size)]
     if THREADS == 1 or len(parts) == 1:
@@ -555,7 +556,7 @@ def mean_response(
     N, rank = root.shape
     columns, roots = _columns(K), _columns(root)
     lane_weights, lane_root_weights = _filled_up(weights), _filled_up(root_weights)
-    parts = zip(*_in_chunks(add, len(D)), strict=True)
+    parts = zip(*_in_chunks(add, len(D), float(len(K)) ** 3), strict=True)
     mean, moved, square = (sum(part[1:], start=part[0]) for part in parts)
     return mean.T.copy(), moved.T.copy(), square
 

@@ -1,0 +1,43 @@
+"""Square roots of covariances against eigenvalue decompositions."""
+
+import numpy as np
+import pytest
+
+from solvers.low_rank import square_root
+
+T = np.linspace(0.05, 1.0, 40)
+COVARIANCES = {
+    "Brownian motion": np.minimum.outer(T, T),
+    "analytic": np.exp(-np.subtract.outer(T, T) ** 2),
+    "rank one": np.outer(T, T),
+    "unit": np.eye(40),
+    "wide range": np.outer(np.exp(20 * T), np.exp(20 * T)) * np.minimum.outer(T, T),
+}
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES.values(), ids=COVARIANCES)
+def test_principal_modes_of_a_covariance(covariance):
+    modes = square_root(covariance, 1e-15)
+    largest = np.max(np.abs(covariance))
+    np.testing.assert_allclose(modes @ modes.T, covariance, atol=1e-13 * largest)
+    gram = modes.T @ modes
+    values = np.linalg.eigvalsh(covariance)[::-1]
+    np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-13 * values[0])
+    np.testing.assert_allclose(np.diag(gram), values[: len(gram)], atol=1e-13 * values[0])
+
+
+def test_few_modes_suffice_for_an_analytic_covariance():
+    assert square_root(COVARIANCES["analytic"], 1e-15).shape[1] < 15
+    assert square_root(COVARIANCES["analytic"], 1e-3).shape[1] < 5
+    assert square_root(COVARIANCES["rank one"], 1e-15).shape == (40, 1)
+
+
+def test_no_covariance_has_no_modes():
+    assert square_root(np.zeros((5, 5)), 1e-15).shape == (5, 0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_modes_of_a_covariance_that_is_not_finite(bad):
+    covariance = np.eye(4)
+    covariance[2, 2] = bad
+    assert np.all(np.isnan(square_root(covariance, 1e-15)))
