@@ -1,0 +1,274 @@
+"""The cheap map F_c, and the time grid and leading noise mode that resolve its fixed point.
+
+F_c takes the leading noise mode finely and all the others to first order around it. Panels are
+split until the solution on a grid of higher order agrees, and the leading mode's spacing is
+reduced until a shifted rule does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from dmft.effective_process import EffectiveProcess
+from dmft.error_estimates import OnGrid
+from dmft.kernels import Averages
+from dmft.panels import (
+    MAX_PANELS,
+    extended,
+    inaccurate_panels,
+    transferred,
+    unresolved_panels,
+)
+from dmft.self_consistency import Corrected, SelfConsistency, Tolerance
+from solvers.collocation import Grid
+from solvers.fixed_point import FixedPoint
+from solvers.noise_rules import NoiseRule, QuadraticRule, SparseRule
+
+Progress = Callable[[str], None]
+
+FIRST_SPACING = 0.5
+LAST_SPACING = 0.025
+DECAY = 3.5  # of the leading rule's error with 1 / spacing, small; 3.5 to 6 were measured
+LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
+MAX_ROUNDS = 12
+MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
+PATIENCE = 60  # sweeps after which the grid is taken part by part
+STRIDE = 2  # panels by which the part grows
+MAX_CUTS = 12  # of a part's last panels
+MARCH = 1.0  # change, in allowed errors, at which it grows
+ROUGH = 0.1  # error, in allowed ones, that sweeps may leave while the grid is sought
+EXTRA_STAGES = 3  # of the grid of higher order
+# The error of that grid over the difference of the two. Each stage more gained a factor of 2.5
+# to 6 in the error, so that three stages make it about a sixteenth at least.
+HIGHER_ORDER = 1.0 / 16.0
+
+
+@dataclass
+class Run:
+    """What a solve accumulates."""
+
+    tolerance: Tolerance
+    max_sweeps: int
+    progress: Progress
+    history: list[float] = field(default_factory=list)
+    converged: bool = True
+    failed_paths: int = 0
+
+    def note(self, text: str, point: FixedPoint) -> None:
+        """Record an iteration."""
+        self.history.extend(point.history)
+        sweeps, change = len(point.history), point.history[-1]
+        self.progress(f"{text}: {sweeps} sweeps, change {change:.1e} of the tolerance")
+
+
+@dataclass(frozen=True)
+class Level:
+    """The cheap map on one grid, its solution, and how far the shifted leading rule moves that."""
+
+    system: SelfConsistency
+    process: EffectiveProcess
+    point: FixedPoint
+    shift: np.ndarray
+
+    @property
+    def x(self) -> np.ndarray:
+        """The solution."""
+        return self.point.x
+
+    @property
+    def uncorrected(self) -> Corrected:
+        """The solution as one without a correction."""
+        return Corrected(self.point, np.zeros_like(self.x))
+
+    @property
+    def solution(self) -> OnGrid:
+        """The solution with its grid."""
+        return self.system.grid, self.x
+
+
+def cheap_rule(rule: NoiseRule | None, rtol: float) -> NoiseRule:
+    """Return the rule of the cheap map: the leading mode alone, or an exact rule itself."""
+    if isinstance(rule, QuadraticRule):
+        return rule
+    spacing = rule.spacing if isinstance(rule, SparseRule) else FIRST_SPACING
+    # nodes reach to where the Gaussian weight has fallen to 1e-4 rtol
+    reach = float(np.sqrt(-2 * np.log(1e-4 * rtol)))
+    return SparseRule(spacing, tolerance=np.inf, reach=reach, atoms=8)
+
+
+def refine_grid(
+    system: SelfConsistency,
+    x: np.ndarray,
+    shift: np.ndarray | None,
+    cheap: NoiseRule,
+    adapt: bool,
+    share: float,
+    run: Run,
+) -> tuple[Level, Level, NoiseRule]:
+    """Split panels until the grid of higher order agrees within `share` of the tolerance.
+
+    Where `shift` is not known yet, the leading mode's spacing is halved until the shifted rule
+    agrees.
+    """
+    failures = 0
+    for _ in range(MAX_ROUNDS):
+        grid = system.grid
+        system, process, point = _cheap_solution(system, cheap, x, ROUGH * share, adapt, run)
+        x = point.x
+        if shift is not None:
+            shift = transferred(Averages.unpack(shift, grid.size), grid, system.grid).pack()
+        run.note(f"grid of {system.grid.panels} panels", point)
+        failures += not point.success
+        if failures == MAX_FAILURES or not np.all(np.isfinite(x)):
+            break
+        averages = Averages.unpack(x, system.grid.size)
+        marked = unresolved_panels(system.problem, system.grid, averages, run.tolerance)
+        room = adapt and system.grid.panels + marked.sum() <= MAX_PANELS
+        split = room and marked.any()
+        if not split and shift is None and isinstance(cheap, SparseRule):
+            moved, change = _shifted(system, process, point, cheap, run)
+            spacing = _leading_spacing(cheap.spacing, change)
+            if LAST_SPACING < spacing < cheap.spacing:
+                cheap = replace(cheap, spacing=spacing)
+                run.progress(f"leading mode resolved to {spacing:.3g}")
+                continue
+            shift = moved - x
+        coarse = Level(system, process, point, np.zeros_like(x) if shift is None else shift)
+        if not split:
+            finer = Grid(system.grid.edges, system.grid.stages + EXTRA_STAGES)
+            fine, check = _fine_solution(coarse, finer, cheap, ROUGH * share, run)
+            marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
+            if not (room and marked.any()):
+                run.converged = point.success and check.success
+                return coarse, fine, cheap
+        system, x, moved_shift = _moved(coarse, system.grid.split(marked))
+        shift = None if shift is None else moved_shift
+    run.converged = False
+    level = Level(system, process, point, np.zeros_like(x))
+    return level, replace(level, point=replace(point, x=system.start())), cheap
+
+
+def _fine_solution(
+    coarse: Level, grid: Grid, cheap: NoiseRule, tolerance: float, run: Run
+) -> tuple[Level, FixedPoint]:
+    """Solve the cheap map on the grid of higher order."""
+    system, x, shift = _moved(coarse, grid)
+    _, process, point = _cheap_solution(system, cheap, x, tolerance, False, run)
+    run.note(f"{grid.stages} stages", point)
+    return Level(system, process, point, shift), point
+
+
+def _cheap_solution(
+    system: SelfConsistency,
+    cheap: NoiseRule,
+    x: np.ndarray,
+    tolerance: float,
+    adapt: bool,
+    run: Run,
+) -> tuple[SelfConsistency, EffectiveProcess, FixedPoint]:
+    """Solve the cheap map from x, or, where that takes too long, on growing parts of the grid.
+
+    Over long horizons sweeps blow the errors of a guess up before they remove them. Over a part
+    they settle fast once what comes before has settled, since everything is causal. Where they do
+    not, the part's last panels are too long; they are cut in two if `adapt` says so.
+    """
+    process = system.process(cheap)
+    point = system.solve(process, x, tolerance, min(PATIENCE, run.max_sweeps))
+    if point.success or system.grid.panels <= STRIDE or run.max_sweeps <= PATIENCE:
+        return system, process, point
+    x = point.x
+    if not point.history[-1] <= MARCH:  # or nan
+        system, x = _marched(system, cheap, adapt, run)
+        process = system.process(cheap)
+    return system, process, system.solve(process, x, tolerance, run.max_sweeps)
+
+
+def _marched(
+    system: SelfConsistency, cheap: NoiseRule, adapt: bool, run: Run
+) -> tuple[SelfConsistency, np.ndarray]:
+    """Solve the cheap map roughly on growing parts of the grid; return a guess on the whole."""
+    grid, settled, x = system.grid, 0, system.start()
+    cuts = MAX_CUTS if adapt else 0
+    while settled < grid.panels:
+        reach = min(settled + STRIDE, grid.panels)
+        part = replace(system, grid=grid.leading(reach))
+        if settled == 0:
+            guess = part.start()
+        else:
+            before = Averages.unpack(x, grid.leading(settled).size)
+            guess = extended(before, part.grid).pack()
+        point = part.solve(part.process(cheap), guess, MARCH, PATIENCE)
+        run.note(f"up to t = {part.grid.t_max:.3g}", point)
+        if cuts > 0 and not point.success and grid.panels + STRIDE <= MAX_PANELS:
+            cuts -= 1
+            panels = np.arange(grid.panels)
+            grid = grid.split((settled <= panels) & (panels < reach))
+        else:
+            x, settled = point.x, reach
+    return replace(system, grid=grid), x
+
+
+def _shifted(
+    system: SelfConsistency,
+    process: EffectiveProcess,
+    point: FixedPoint,
+    rule: SparseRule,
+    run: Run,
+) -> tuple[np.ndarray, float]:
+    """Return where the shifted leading rule moves the solution, and how far if both are solved."""
+    other = system.process(replace(rule, offset=0.5))
+    known = Corrected(point, np.zeros_like(point.x))
+    moved = system.corrected(process, known, other, process, ROUGH, run.max_sweeps)
+    solved = point.success and moved.point.success
+    return moved.x, system.distance(moved.x, point.x) if solved else np.inf
+
+
+def _leading_spacing(spacing: float, change: float) -> float:
+    """Return a spacing at which the shifted rule will move the solution little enough.
+
+    `change` is what it does now. Equidistant rules converge like exp(-DECAY / spacing); where that
+    has proved wrong once, the spacing is halved.
+    """
+    if change <= LEADING_SHARE:
+        return spacing
+    if spacing < FIRST_SPACING:
+        return 0.5 * spacing
+    finer = 1.0 / (1.0 / spacing + np.log(change / (0.5 * LEADING_SHARE)) / DECAY)
+    return float(np.clip(finer, 0.5 * spacing, 0.9 * spacing))
+
+
+def _moved(level: Level, grid: Grid) -> tuple[SelfConsistency, np.ndarray, np.ndarray]:
+    """Return the problem on another grid, the solution there as a first guess, and the shift."""
+    old = level.system
+    system = SelfConsistency(old.problem, grid, old.tolerance)
+    return system, prolonged(level, grid, level.x), prolonged(level, grid, level.shift)
+
+
+def prolonged(level: Level, grid: Grid, x: np.ndarray) -> np.ndarray:
+    """Return averages of the level's grid on another one."""
+    old = level.system.grid
+    return transferred(Averages.unpack(x, old.size), old, grid).pack()
+
+
+def time_share(coarse: Level, x: np.ndarray) -> float:
+    """Return the share of the two grids' difference that is left in the result.
+
+    The finer grid has an error of its own, and the noise correction that of the coarse one.
+    """
+    relative = coarse.system.tolerance.rtol * coarse.system.distance(x, coarse.x)
+    return max(HIGHER_ORDER, relative)
+
+
+def time_difference(coarse: Level, fine: Level) -> float:
+    """Return the largest difference of the two grids' solutions over the allowed error."""
+    return float(np.max(_time_ratios(coarse, fine)))
+
+
+def _time_ratios(coarse: Level, fine: Level) -> np.ndarray:
+    """Return the two grids' difference over the allowed error on the finer one, (2, N + 1)."""
+    move = coarse.system.grid.interpolation(fine.system.grid.nodes_with_start)
+    seen = coarse.system.observables(coarse.x) @ move.T
+    return fine.system.ratios(fine.system.observables(fine.x), seen)

@@ -1,0 +1,231 @@
+"""The noise average by defect correction: the cheap map plus what accurate rules add to it.
+
+Near its fixed point, y = F_c(y) + [F(x) - F_c(x)] brings x closer to the fixed point of F by a
+factor of 20 to 300 a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from dmft.cheap_map import (
+    HIGHER_ORDER,
+    LAST_SPACING,
+    MAX_ROUNDS,
+    Level,
+    Run,
+    prolonged,
+    refine_grid,
+    time_difference,
+    time_share,
+)
+from dmft.effective_process import EffectiveProcess
+from dmft.error_estimates import SAFETY, Difference, OnGrid
+from dmft.panels import GRID_SHARE
+from dmft.self_consistency import Corrected
+from solvers.noise_rules import NoiseRule, SparseRule
+
+FINE = 0.03  # error, in allowed ones, that sweeps may leave
+FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
+LAST_TOLERANCE = 1e-16
+REFINEMENT = 0.5  # of that importance from one rule to the next
+GROWTH = 1.7  # least growth of the number of points from one rule to the next
+MAX_PATHS = 60_000  # which take about 200 MB
+STAGNATION = 0.6  # of the last change above which a change blames the leading mode's spacing
+SHRINKING = 0.7  # of the spacing where a change is blamed on it
+LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were measured
+SHIFT = 0.5  # error over the difference of two shifted rules, of which the result is the mean
+AIM = 0.95  # of the tolerance, for the whole estimate
+ITERATION = 0.1  # allowed errors that unfinished sweeps may leave
+LEAST_GRID_SHARE = 0.1  # of the tolerance, for that difference where the noise matters much
+LEAST_SHARE = 0.05  # of the tolerance, for the other modes
+
+
+class _Noise(NamedTuple):
+    """Solution under the full rule on the coarse grid.
+
+    It is the fixed point of the cheap map plus `correction`; `shift` is what the checks add.
+    """
+
+    x: np.ndarray
+    correction: np.ndarray
+    shift: np.ndarray
+    differences: list[Difference]
+    rule: NoiseRule
+    paths: int
+
+
+def resolve_noise(
+    coarse: Level,
+    fine: Level,
+    cheap: NoiseRule,
+    given: NoiseRule | None,
+    adapt: bool,
+    run: Run,
+) -> tuple[Level, Level, _Noise]:
+    """Correct the cheap map by the full rule; return the grids, which may be finer, too."""
+    if not run.converged or given is cheap:
+        zero = np.zeros_like(coarse.x)
+        return coarse, fine, _Noise(coarse.x, zero, zero, [], cheap, coarse.process.paths)
+    if given is not None:
+        return coarse, fine, _given_noise(coarse, given, run)
+    assert isinstance(cheap, SparseRule)
+    return _automatic_noise(coarse, fine, cheap, adapt, run)
+
+
+def _automatic_noise(
+    coarse: Level, fine: Level, cheap: SparseRule, adapt: bool, run: Run
+) -> tuple[Level, Level, _Noise]:
+    """Correct the cheap map by rules of growing size until one changes little.
+
+    Where the first correction is large, and `adapt` says so, the grid is refined first: the
+    correction is found on the coarse one alone.
+    """
+    system, state = coarse.system, coarse.uncorrected
+    rules = _Rules(coarse, cheap, run.tolerance.rtol)
+    under_another, refined, step = state.x, True, np.inf
+    for round_ in range(MAX_ROUNDS):
+        process, base = rules.turn(round_)
+        before = state.x
+        state = _corrected(coarse, state, process, base, run)
+        if not run.converged:
+            break
+        if round_ == 0 and adapt:
+            share = time_share(coarse, state.x)
+            allowed = max(GRID_SHARE * HIGHER_ORDER / share, LEAST_GRID_SHARE)
+            if time_difference(coarse, fine) > allowed:
+                levels = refine_grid(system, coarse.x, coarse.shift, cheap, True, allowed, run)
+                return resolve_noise(*levels, None, False, run)
+        if refined:
+            under_another = before  # what stays under one sparse grid says nothing about its error
+        last_step, step = step, system.distance(state.x, before)
+        run.progress(f"moved by {step:.1e} of the tolerance")
+        moved = system.distance(state.x, under_another)
+        if round_ > 0 and LEFT * moved <= _noise_share(coarse, fine, state.x):
+            break
+        stalled = step > STAGNATION * last_step
+        if stalled and not rules.room(process):
+            break
+        refined = rules.refine(process, stalled)
+    shifted = system.grid, coarse.x + coarse.shift
+    differences = [
+        Difference((system.grid, state.x), (system.grid, under_another), LEFT),
+        Difference(coarse.solution, shifted, SHIFT),
+    ]
+    shift = 0.5 * coarse.shift
+    found = _Noise(state.x, state.correction, shift, differences, process.rule, process.paths)
+    return coarse, fine, found
+
+
+class _Rules:
+    """The rules of the rounds, which take turns between two offsets of the leading mode."""
+
+    def __init__(self, coarse: Level, cheap: SparseRule, rtol: float) -> None:
+        """Start with the other modes to the leading order."""
+        self._system = coarse.system
+        self._bases = [coarse.process, coarse.system.process(replace(cheap, offset=0.5))]
+        self.rule = replace(cheap, tolerance=FIRST_TOLERANCE * rtol)
+        while coarse.process.paths_of(self.rule) > MAX_PATHS / 8 and self.rule.tolerance < 1.0:
+            self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
+
+    def turn(self, round_: int) -> tuple[EffectiveProcess, EffectiveProcess]:
+        """Return the process of this round and the cheap one that goes with it."""
+        offset = 0.5 * (round_ % 2)
+        return self._system.process(replace(self.rule, offset=offset)), self._bases[round_ % 2]
+
+    def room(self, process: EffectiveProcess) -> bool:
+        """Whether the rule of the process can be refined in one way or another."""
+        return self._narrower(process) or _refined(self.rule, process) is not None
+
+    def _narrower(self, process: EffectiveProcess) -> bool:
+        spacing = SHRINKING * self.rule.spacing
+        return spacing >= LAST_SPACING and process.paths <= SHRINKING * MAX_PATHS
+
+    def refine(self, process: EffectiveProcess, stalled: bool) -> bool:
+        """Enlarge the sparse grid where there is room, and return whether there was.
+
+        When steps have `stalled` it may be the two leading rules that differ, so that their
+        spacing is reduced too.
+        """
+        before = self.rule.tolerance
+        if stalled and self._narrower(process):
+            narrower = replace(self.rule, spacing=SHRINKING * self.rule.spacing)
+            self.rule = _refined(narrower, process, 1.0 / SHRINKING) or narrower
+            bare = replace(narrower, tolerance=np.inf, atoms=self._bases[0].rule.atoms)
+            self._bases = [self._system.process(replace(bare, offset=o)) for o in (0.0, 0.5)]
+        else:
+            self.rule = _refined(self.rule, process) or self.rule
+        return self.rule.tolerance < before
+
+
+def _noise_share(coarse: Level, fine: Level, x: np.ndarray) -> float:
+    """Return the error, in allowed errors, that the noise rule may leave to the estimate."""
+    others = SHIFT * coarse.system.distance(coarse.x + coarse.shift, coarse.x)
+    others += time_share(coarse, x) * time_difference(coarse, fine)
+    return max((AIM - ITERATION) / SAFETY - others, LEAST_SHARE)
+
+
+def _refined(rule: SparseRule, process: EffectiveProcess, more: float = 1.0) -> SparseRule | None:
+    """Return the rule with a larger sparse grid for the modes of the process, None without room.
+
+    It has at least GROWTH times the paths of the process, times what the rule has `more` already.
+    """
+    while rule.tolerance > LAST_TOLERANCE:
+        rule = replace(rule, tolerance=REFINEMENT * rule.tolerance, atoms=rule.atoms + 1)
+        paths = process.paths_of(rule)
+        if paths > MAX_PATHS:
+            return None
+        if paths >= GROWTH * more * process.paths:
+            return rule
+    return None
+
+
+def _corrected(
+    coarse: Level,
+    known: Corrected,
+    process: EffectiveProcess,
+    base: EffectiveProcess,
+    run: Run,
+) -> Corrected:
+    """Take one step of defect correction from a known solution."""
+    found = coarse.system.corrected(coarse.process, known, process, base, FINE, run.max_sweeps)
+    run.note(f"{process.paths} paths", found.point)
+    run.converged &= found.point.success and bool(np.all(np.isfinite(found.x)))
+    run.failed_paths = process.failed_paths
+    return found
+
+
+def _given_noise(coarse: Level, rule: NoiseRule, run: Run) -> _Noise:
+    """Solve under a given rule and move the solution to each of its checks."""
+    system, cheap, state = coarse.system, coarse.process, coarse.uncorrected
+    process = system.process(rule)
+    for round_ in range(run.max_sweeps):
+        if round_ == 1:  # a rule places its nodes by the modes' scales, which are now known
+            process = system.process(rule)
+        before, state = state.x, _corrected(coarse, state, process, cheap, run)
+        if not run.converged or (round_ > 0 and system.distance(state.x, before) <= FINE):
+            break
+    else:
+        run.converged = False
+    x = state.x
+    shift = np.zeros_like(x)
+    differences = []
+    for check in rule.checks():
+        other = _corrected(coarse, state, system.process(check.rule), cheap, run).x
+        shift += check.share * (other - x)
+        differences.append(Difference((system.grid, x), (system.grid, other)))
+    return _Noise(x, state.correction, shift, differences, rule, process.paths)
+
+
+def on_finer_grid(coarse: Level, fine: Level, noise: _Noise, run: Run) -> OnGrid:
+    """Solve the cheap map on the finer grid with the noise correction of the coarse one."""
+    system = fine.system
+    start = fine.x + prolonged(coarse, system.grid, noise.x - coarse.x)
+    correction = prolonged(coarse, system.grid, noise.correction)
+    point = system.solve(fine.process, start, FINE, run.max_sweeps, correction)
+    run.note("result", point)
+    run.converged = point.success
+    return system.grid, point.x + prolonged(coarse, system.grid, noise.shift)
