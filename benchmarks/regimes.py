@@ -319,7 +319,7 @@ def start_rows(repeats: int) -> Iterator[list[Any]]:
 # --- profile ----------------------------------------------------------------------------------
 
 GROUPS = ("path solves", "responses", "kernels, linear algebra", "rest")
-COMPILED, RESPONSES = "solvers/volterra.py", ("response", "sum", "moved", "inner")
+COMPILED, RESPONSES = "solvers/volterra.py", ("response", "sum")
 LINEAR_ALGEBRA = ("linalg", "dmft/kernels.py", "solvers/collocation.py", "solvers/stretching.py")
 LINEAR_FUNCTIONS = ("noise_root", "principal_modes", "_mixed", "of", "aligned")
 LISTED = 8
