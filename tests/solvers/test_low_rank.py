@@ -8,7 +8,7 @@ from solvers.low_rank import square_root
 T = np.linspace(0.05, 1.0, 40)
 COVARIANCES = {
     "Brownian motion": np.minimum.outer(T, T),
-    "analytic": np.exp(-np.subtract.outer(T, T) ** 2),
+    "analytic": np.exp(-(np.subtract.outer(T, T) ** 2)),
     "rank one": np.outer(T, T),
     "unit": np.eye(40),
     "wide range": np.outer(np.exp(20 * T), np.exp(20 * T)) * np.minimum.outer(T, T),
