@@ -199,7 +199,7 @@ class EffectiveProcess:
     def paths_of(self, rule: NoiseRule) -> int:
         """Return the number of paths of another rule at the modes of the last call."""
         return sum(
-            len(_Stratum.of(self.problem, s.component, rule, s.drive, s.thresholds).reference)
+            len(self._placed(s.component, rule, s.drive, s.thresholds).reference)
             for s in self._strata or []
         )
 
@@ -240,9 +240,16 @@ class EffectiveProcess:
         """Return the component's nodes for a drive: the known ones, unless it has outgrown them."""
         thresholds = self.thresholds(drive)
         if known is None or known.outgrown(thresholds):
-            known = _Stratum.of(self.problem, component, self.rule, drive, thresholds)
+            known = self._placed(component, self.rule, drive, thresholds)
         known.move(drive, thresholds)
         return known
+
+    def _placed(
+        self, component: Component, rule: NoiseRule, drive: Drive, thresholds: Thresholds | None
+    ) -> _Stratum:
+        """Place the nodes of a rule for a component."""
+        share = component.probability * len(self.components)
+        return _Stratum.of(self.problem, component, rule.weighted(share), drive, thresholds)
 
     def thresholds(self, drive: Drive) -> Thresholds | None:
         """Return where paths turn from inactive to active at the horizon.

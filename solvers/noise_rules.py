@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice, product
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -64,6 +64,9 @@ class NoiseRule(Protocol):
         With thresholds, which only a rule that `bends` takes, the leading coordinate is the
         stretched one, and `solvers.stretching.placed` gives the nodes and what the weights lack.
         """
+
+    def weighted(self, share: float) -> NoiseRule:
+        """Return the rule for a part that counts `share` times as much as the others do."""
 
     def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the weights of the paths around which the other modes act to first order.
@@ -130,6 +133,10 @@ class SparseRule:
             [np.repeat(leading, len(rest))[:, None], np.tile(rest, (leading.size, 1))], axis=1
         )
         return z, np.outer(leading_weights, rest_weights).ravel()
+
+    def weighted(self, share: float) -> SparseRule:
+        """Return the rule that keeps terms of this share and importance from `tolerance` on."""
+        return replace(self, tolerance=self.tolerance / share)
 
     def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the leading rule's weights on the paths that it runs through alone."""
@@ -263,6 +270,10 @@ class _OwnModes:
 
     fixed: ClassVar[bool] = True
     bends: ClassVar[bool] = False
+
+    def weighted(self, share: float) -> Self:
+        """Return the rule itself, whatever the share."""
+        return self
 
     def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return zeros: no path carries further modes."""

@@ -373,3 +373,12 @@ def test_checks_of_random_rules_average_three_of_them():
     _, better = improved(rule, np.cos)
     parts = [np.cos(r.nodes(SCALES)[0] @ SCALES[:4]).mean() for r in rules]
     assert better == pytest.approx(np.mean(parts), rel=1e-12)
+
+
+def test_a_smaller_share_asks_for_fewer_points():
+    rule = SparseRule(0.5, 1e-4)
+    assert rule.weighted(1.0) == rule
+    counts = [len(rule.weighted(share).nodes(SCALES)[0]) for share in (4.0, 1.0, 0.25, 1e-9)]
+    assert counts[0] > counts[1] > counts[2] > counts[3] == len(equidistant(0.5, 0.0, 6.5)[0])
+    for other in (SobolRule(), MonteCarloRule(), QuadraticRule()):
+        assert other.weighted(0.1) is other
