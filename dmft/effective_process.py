@@ -26,6 +26,7 @@ INACTIVE = 1e-13  # D t_max below which a path does not respond
 STEEP = 3.0  # standard deviation of H at the horizon from which thresholds count as sharp
 DEEP = 30.0  # D at a threshold over D at H = 0 that makes it one
 OUTGROWN = 0.7  # change of the log width at which nodes are placed anew
+TOGETHER = 4096  # most paths of strata that are solved in one call
 NEGLIGIBLE = 1e-5  # scale of modes that are left out
 
 
@@ -211,12 +212,8 @@ class EffectiveProcess:
             self._stratum(c, drive, known[k] if known else None)
             for k, (c, drive) in enumerate(zip(self.components, drives, strict=True))
         ]
-        together: dict[tuple[int, bytes], list[_Stratum]] = {}
-        for stratum in self._strata:
-            key = id(stratum.drive.modes), stratum.sampled.tobytes()
-            together.setdefault(key, []).append(stratum)
         self.failed_paths = 0
-        parts = [self._joint_averages(strata, kernels) for strata in together.values()]
+        parts = [self._joint_averages(group, kernels) for group in _groups(self._strata)]
         return Averages.unpack(np.sum(parts, axis=0), self.grid.size)
 
     def _drives(self, kernels: Kernels, known: list[_Stratum] | None) -> list[Drive]:
@@ -281,50 +278,75 @@ class EffectiveProcess:
         from solvers import volterra  # numba is imported only when a solve starts
 
         drive = strata[0].drive
-        counts = [len(stratum.nodes) for stratum in strata]
-        z = np.concatenate([stratum.nodes for stratum in strata])[:, : drive.scales.size]
+        K = np.ascontiguousarray(kernels.K)
+        z, weights, rest, target, w, D = self._paths(strata, K)
         sampled = np.zeros(drive.scales.size, dtype=bool)
         sampled[: z.shape[1]] = strata[0].sampled[: z.shape[1]]
-        weights = np.concatenate([s.component.probability * s.weights for s in strata])
-        rest = np.concatenate([s.component.probability * s.rest_weights for s in strata])
-        means = np.stack([stratum.drive.mean for stratum in strata])
-        U = np.repeat(means, counts, axis=0) + z @ drive.modes[:, : z.shape[1]].T
-        H = np.concatenate([s.paths(self.grid.size) for s in strata])
-        K = np.ascontiguousarray(kernels.K)
-        w, D, iterations = volterra.solve_paths(*self._map, K, self.grid.stages, U, H)
-        failed = iterations < 0
-        self.failed_paths += int(np.count_nonzero(failed))
-        H[failed] = 0.0
-        for stratum, paths in zip(strata, np.split(H, np.cumsum(counts)[:-1]), strict=True):
-            stratum.H = paths
         # what the rule leaves at zero acts to first order on the paths that carry it
         small = ~sampled & (drive.scales > NEGLIGIBLE) & bool(rest.any())
+        root = np.ascontiguousarray(drive.modes[:, small])
+        cutoff = INACTIVE / self.grid.t_max
         A, moved, square = volterra.mean_response(
-            K,
-            self.grid.stages,
-            D,
-            weights,
-            np.ascontiguousarray(drive.modes[:, small]),
-            rest,
-            INACTIVE / self.grid.t_max,
+            K, self.grid.stages, D, weights, root, rest, cutoff
         )
         start, start_D = self._start
         mass = weights.sum()
         mean_D = np.concatenate([[start_D * mass], weights @ D])
         w = np.concatenate([np.full((len(w), 1), start), w], axis=1)
         target_modes = np.where(sampled, drive.target_modes, 0.0)
-        targets = np.array([stratum.drive.target for stratum in strata])
-        target = np.repeat(targets, counts) + z @ target_modes[: z.shape[1]]
+        target = target + z @ target_modes[: z.shape[1]]
         theta = w - target[:, None]
         C_w = (theta.T * weights) @ theta
         C_w[1:, 1:] += square
         C_w += mass * max(strata[0].component.std ** 2 - target_modes @ target_modes, 0.0)
         shared = np.concatenate([[0.0], moved @ drive.target_modes[small]])
         C_w += shared[:, None] + shared
-        folded = np.repeat([stratum.folded for stratum in strata], counts)
+        folded = np.repeat([s.folded for s in strata], [len(s.nodes) for s in strata])
         mean_w = np.where(folded, 0.0, weights) @ w  # w is odd in z where half the paths stand
         overlap = (weights * target) @ w - shared
         return Averages(C_w, A, mean_w, overlap, mean_D).pack()
+
+    def _paths(self, strata: list[_Stratum], K: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Solve the paths of strata that share their modes.
+
+        Returns their modes z (M, r), weights, first-order weights and target without its modes
+        (M,), and w and D at the nodes (M, N).
+        """
+        from solvers import volterra
+
+        modes = strata[0].drive.modes
+        counts = [len(stratum.nodes) for stratum in strata]
+        z = np.concatenate([stratum.nodes for stratum in strata])[:, : modes.shape[1]]
+        weights = np.concatenate([s.component.probability * s.weights for s in strata])
+        rest = np.concatenate([s.component.probability * s.rest_weights for s in strata])
+        target = np.repeat([stratum.drive.target for stratum in strata], counts)
+        means = np.stack([stratum.drive.mean for stratum in strata])
+        U = np.repeat(means, counts, axis=0) + z @ modes[:, : z.shape[1]].T
+        H = np.concatenate([s.paths(self.grid.size) for s in strata])
+        w, D, iterations = volterra.solve_paths(*self._map, K, self.grid.stages, U, H)
+        failed = iterations < 0
+        self.failed_paths += int(np.count_nonzero(failed))
+        H[failed] = 0.0
+        for stratum, paths in zip(strata, np.split(H, np.cumsum(counts)[:-1]), strict=True):
+            stratum.H = paths
+        return z, weights, rest, target, w, D
+
+
+def _groups(strata: list[_Stratum]) -> list[list[_Stratum]]:
+    """Return strata that share their modes, and which of them they sample, in groups.
+
+    Small strata cost less together, large ones take less memory one by one.
+    """
+    groups: list[list[_Stratum]] = []
+    last: dict[tuple[int, bytes], list[_Stratum]] = {}
+    for stratum in strata:
+        key = id(stratum.drive.modes), stratum.sampled.tobytes()
+        group = last.get(key, [])
+        if not group or sum(len(s.nodes) for s in group) + len(stratum.nodes) > TOGETHER:
+            group = last[key] = []
+            groups.append(group)
+        group.append(stratum)
+    return groups
 
 
 @dataclass(eq=False)
