@@ -15,6 +15,7 @@ from dmft.cheap_map import (
     HIGHER_ORDER,
     LAST_SPACING,
     MAX_ROUNDS,
+    PATIENCE,
     Level,
     Run,
     prolonged,
@@ -29,6 +30,7 @@ from dmft.self_consistency import Corrected
 from solvers.noise_rules import NoiseRule, SparseRule
 
 FINE = 0.03  # error, in allowed ones, that sweeps may leave
+DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
 LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.5  # of that importance from one rule to the next
@@ -94,8 +96,8 @@ def _automatic_noise(
         if not run.converged:
             break
         if round_ == 0 and adapt:
-            share = time_share(coarse, state.x)
-            allowed = max(GRID_SHARE * HIGHER_ORDER / share, LEAST_GRID_SHARE)
+            left = time_share(coarse, state.x)
+            allowed = max(GRID_SHARE * HIGHER_ORDER / left, LEAST_GRID_SHARE)
             if time_difference(coarse, fine) > allowed:
                 levels = refine_grid(system, coarse.x, coarse.shift, cheap, True, allowed, run)
                 return resolve_noise(*levels, None, False, run)
@@ -104,7 +106,8 @@ def _automatic_noise(
         last_step, step = step, system.distance(state.x, before)
         run.progress(f"moved by {step:.1e} of the tolerance")
         moved = system.distance(state.x, under_another)
-        if round_ > 0 and LEFT * moved <= _noise_share(coarse, fine, state.x):
+        share = _noise_share(coarse, fine, state.x)
+        if round_ > 0 and (LEFT * moved <= share or (step <= share and not refined)):
             break
         stalled = step > STAGNATION * last_step
         if stalled and not rules.room(process):
@@ -190,9 +193,13 @@ def _corrected(
     base: EffectiveProcess,
     run: Run,
 ) -> Corrected:
-    """Take one step of defect correction from a known solution."""
-    found = coarse.system.corrected(coarse.process, known, process, base, FINE, run.max_sweeps)
-    run.note(f"{process.paths} paths", found.point)
+    """Take one step of defect correction from a known solution, damped if it does not settle."""
+    for damping in DAMPING:
+        bound = run.max_sweeps if damping == DAMPING[-1] else min(PATIENCE, run.max_sweeps)
+        found = coarse.system.corrected(coarse.process, known, process, base, FINE, bound, damping)
+        run.note(f"{process.paths} paths", found.point)
+        if found.point.success:
+            break
     run.converged &= found.point.success and bool(np.all(np.isfinite(found.x)))
     run.failed_paths = process.failed_paths
     return found
