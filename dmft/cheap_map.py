@@ -35,7 +35,8 @@ DECAY = 3.5  # of the leading rule's error with 1 / spacing, small; 3.5 to 6 wer
 LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
 MAX_ROUNDS = 12
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
-PATIENCE = 60  # sweeps after which the grid is taken part by part
+PATIENCE = 60  # sweeps in which a part, or a correction, has to settle
+LONG_PATIENCE = 120  # sweeps after which the grid is taken part by part
 STRIDE = 2  # panels by which the part grows
 MAX_CUTS = 12  # of a part's last panels
 MARCH = 1.0  # change, in allowed errors, at which it grows
@@ -176,8 +177,8 @@ def _cheap_solution(
     not, the part's last panels are too long; they are cut in two if `adapt` says so.
     """
     process = system.process(cheap)
-    point = system.solve(process, x, tolerance, min(PATIENCE, run.max_sweeps))
-    if point.success or system.grid.panels <= STRIDE or run.max_sweeps <= PATIENCE:
+    point = system.solve(process, x, tolerance, min(LONG_PATIENCE, run.max_sweeps))
+    if point.success or system.grid.panels <= STRIDE or run.max_sweeps <= LONG_PATIENCE:
         return system, process, point
     x = point.x
     if not point.history[-1] <= MARCH:  # or nan
