@@ -29,7 +29,7 @@ from dmft.panels import GRID_SHARE
 from dmft.self_consistency import Corrected
 from solvers.noise_rules import NoiseRule, SparseRule
 
-FINE = 0.03  # error, in allowed ones, that sweeps may leave
+FINE = 0.07  # error, in allowed ones, that sweeps may leave
 DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
 LAST_TOLERANCE = 1e-16
