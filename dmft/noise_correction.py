@@ -227,12 +227,17 @@ def _given_noise(coarse: Level, rule: NoiseRule, run: Run) -> _Noise:
     return _Noise(x, state.correction, shift, differences, rule, process.paths)
 
 
-def on_finer_grid(coarse: Level, fine: Level, noise: _Noise, run: Run) -> OnGrid:
-    """Solve the cheap map on the finer grid with the noise correction of the coarse one."""
+def on_finer_grid(coarse: Level, fine: Level, noise: _Noise, run: Run) -> OnGrid | None:
+    """Solve the cheap map on the finer grid with the noise correction of the coarse one.
+
+    Returns None where the sweeps do not settle.
+    """
     system = fine.system
     start = fine.x + prolonged(coarse, system.grid, noise.x - coarse.x)
     correction = prolonged(coarse, system.grid, noise.correction)
-    point = system.solve(fine.process, start, FINE, run.max_sweeps, correction)
+    bound = min(PATIENCE, run.max_sweeps)
+    point = system.solve(fine.process, start, FINE, bound, correction)
     run.note("result", point)
-    run.converged = point.success
+    if not point.success:
+        return None
     return system.grid, point.x + prolonged(coarse, system.grid, noise.shift)

@@ -123,11 +123,10 @@ def _solve(
     first = grid or initial_grid(problem, t_max, rtol)
     coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, run)
     coarse, fine, noise = resolve_noise(coarse, fine, cheap, rule, adapt, run)
-    here = coarse.system.grid, noise.x + noise.shift
-    share = 1.0
-    if adapt and run.converged:
-        here = on_finer_grid(coarse, fine, noise, run)
-        share = time_share(coarse, noise.x)
+    here, share = (coarse.system.grid, noise.x + noise.shift), 1.0
+    finer = on_finer_grid(coarse, fine, noise, run) if adapt and run.converged else None
+    if finer is not None:
+        here, share = finer, time_share(coarse, noise.x)
     grids = Difference(fine.solution, coarse.solution, share)
 
     final, averages = here[0], Averages.unpack(here[1], here[0].size)

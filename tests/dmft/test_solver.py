@@ -303,3 +303,15 @@ def test_a_damped_correction_takes_its_share_of_the_way():
     # a step from there changes the correction in proportion, not from nothing
     stay = system.corrected(cheap, full, other, cheap, 1e-6, 100, 1e-12)
     np.testing.assert_allclose(stay.correction, full.correction, rtol=1e-6, atol=1e-12)
+
+
+def test_the_coarse_grid_stands_where_the_finer_one_does_not_settle(monkeypatch, default_solution):
+    monkeypatch.setattr("dmft.solver.on_finer_grid", lambda *_: None)
+    solution = solve(DEFAULT, 10.0, t_eval=[1.0, 10.0], rtol=1e-4)
+    assert solution.grid.stages < default_solution.grid.stages
+    assert solution.status < 2
+    miss = abs(solution.test_error[-1] - TEST_ERROR), abs(solution.train_error[-1] - TRAIN_ERROR)
+    assert miss[0] < solution.error["test_error"][-1]
+    assert miss[1] < solution.error["train_error"][-1]
+    # the whole difference of the grids counts
+    assert solution.error["test_error"][-1] > default_solution.error["test_error"][-1]
