@@ -34,9 +34,9 @@ class Tolerance:
     rtol: float
     atol_fraction: float = 1e-3
 
-    def allowed(self, observable: np.ndarray, start: float) -> np.ndarray:
-        """Return the allowed error of an observable that is `start` at t = 0, shape (T,)."""
-        return self.rtol * (np.abs(observable) + self.atol_fraction * max(start, 1e-300))
+    def allowed(self, observable: np.ndarray, start: float | np.ndarray) -> np.ndarray:
+        """Return the allowed error of an observable that is `start` at t = 0, of its shape."""
+        return self.rtol * (np.abs(observable) + self.atol_fraction * np.maximum(start, 1e-300))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class SelfConsistency:
 
     def ratios(self, new: np.ndarray, old: np.ndarray) -> np.ndarray:
         """Return the difference of two sets of observables over the allowed error, same shape."""
-        return np.abs(new - old) / np.stack([self.tolerance.allowed(row, row[0]) for row in new])
+        return np.abs(new - old) / self.tolerance.allowed(new, new[:, :1])
 
     def solve(
         self,
