@@ -320,7 +320,10 @@ def start_rows(repeats: int) -> Iterator[list[Any]]:
 
 GROUPS = ("path solves", "responses", "kernels, linear algebra", "rest")
 COMPILED, RESPONSES = "solvers/volterra.py", ("response", "sum")
-LINEAR_ALGEBRA = ("linalg", "dmft/kernels.py", "solvers/collocation.py", "solvers/stretching.py")
+LINEAR_ALGEBRA = (
+    "linalg", "dmft/kernels.py", "solvers/collocation.py", "solvers/low_rank.py",
+    "solvers/stretching.py",
+)  # fmt: skip
 LINEAR_FUNCTIONS = ("noise_root", "principal_modes", "_mixed", "of", "aligned")
 LISTED = 8
 

@@ -39,7 +39,7 @@ PATIENCE = 60  # sweeps in which a part, or a correction, has to settle
 LONG_PATIENCE = 120  # sweeps after which the grid is taken part by part
 STRIDE = 2  # panels by which the part grows
 MAX_CUTS = 12  # of a part's last panels
-MARCH = 1.0  # change, in allowed errors, at which it grows
+MARCH = 1.0  # error, in allowed ones, at which it grows
 ROUGH = 0.1  # error, in allowed ones, that sweeps may leave while the grid is sought
 EXTRA_STAGES = 3  # of the grid of higher order
 # The error of that grid over the difference of the two. Each stage more gained a factor of 2.5
@@ -67,7 +67,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Level:
-    """The cheap map on one grid, its solution, and how far the shifted leading rule moves that."""
+    """The cheap map on one grid, its solution, and how far the shifted leading rule moves that.
+
+    Parameters
+    ----------
+    system : SelfConsistency
+    process : EffectiveProcess
+    point : FixedPoint
+    shift : ndarray, shape (n,)
+        Change of the packed averages; 0 on the grid of higher order, where it is not wanted.
+    """
 
     system: SelfConsistency
     process: EffectiveProcess
@@ -111,7 +120,7 @@ def refine_grid(
 ) -> tuple[Level, Level, NoiseRule]:
     """Split panels until the grid of higher order agrees within `share` of the tolerance.
 
-    Where `shift` is not known yet, the leading mode's spacing is halved until the shifted rule
+    Where `shift` is not known yet, the leading mode's spacing is reduced until the shifted rule
     agrees.
     """
     failures = 0
@@ -119,8 +128,8 @@ def refine_grid(
         grid = system.grid
         system, process, point = _cheap_solution(system, cheap, x, ROUGH * share, adapt, run)
         x = point.x
-        if shift is not None:
-            shift = transferred(Averages.unpack(shift, grid.size), grid, system.grid).pack()
+        if shift is not None and system.grid is not grid:
+            shift = prolonged(grid, system.grid, shift)
         run.note(f"grid of {system.grid.panels} panels", point)
         failures += not point.success
         if failures == MAX_FAILURES or not np.all(np.isfinite(x)):
@@ -137,18 +146,19 @@ def refine_grid(
                 run.progress(f"leading mode resolved to {spacing:.3g}")
                 continue
             shift = moved - x
-        coarse = Level(system, process, point, np.zeros_like(x) if shift is None else shift)
         if not split:
+            coarse = Level(system, process, point, np.zeros_like(x) if shift is None else shift)
             finer = Grid(system.grid.edges, system.grid.stages + EXTRA_STAGES)
             fine, check = _fine_solution(coarse, finer, cheap, ROUGH * share, run)
             marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
             if not (room and marked.any()):
                 run.converged = point.success and check.success
                 return coarse, fine, cheap
-        system, x, moved_shift = _moved(coarse, system.grid.split(marked))
-        shift = None if shift is None else moved_shift
+        grid, system = system.grid, system.on(system.grid.split(marked))
+        x = prolonged(grid, system.grid, x)
+        shift = None if shift is None else prolonged(grid, system.grid, shift)
     run.converged = False
-    level = Level(system, process, point, np.zeros_like(x))
+    level = Level(system, process, replace(point, x=x), np.zeros_like(x))
     return level, replace(level, point=replace(point, x=system.start())), cheap
 
 
@@ -156,10 +166,11 @@ def _fine_solution(
     coarse: Level, grid: Grid, cheap: NoiseRule, tolerance: float, run: Run
 ) -> tuple[Level, FixedPoint]:
     """Solve the cheap map on the grid of higher order."""
-    system, x, shift = _moved(coarse, grid)
+    system = coarse.system.on(grid)
+    x = prolonged(coarse.system.grid, grid, coarse.x)
     _, process, point = _cheap_solution(system, cheap, x, tolerance, False, run)
     run.note(f"{grid.stages} stages", point)
-    return Level(system, process, point, shift), point
+    return Level(system, process, point, np.zeros_like(x)), point
 
 
 def _cheap_solution(
@@ -195,7 +206,7 @@ def _marched(
     cuts = MAX_CUTS if adapt else 0
     while settled < grid.panels:
         reach = min(settled + STRIDE, grid.panels)
-        part = replace(system, grid=grid.leading(reach))
+        part = system.on(grid.leading(reach))
         if settled == 0:
             guess = part.start()
         else:
@@ -209,7 +220,7 @@ def _marched(
             grid = grid.split((settled <= panels) & (panels < reach))
         else:
             x, settled = point.x, reach
-    return replace(system, grid=grid), x
+    return system.on(grid), x
 
 
 def _shifted(
@@ -241,17 +252,9 @@ def _leading_spacing(spacing: float, change: float) -> float:
     return float(np.clip(finer, 0.5 * spacing, 0.9 * spacing))
 
 
-def _moved(level: Level, grid: Grid) -> tuple[SelfConsistency, np.ndarray, np.ndarray]:
-    """Return the problem on another grid, the solution there as a first guess, and the shift."""
-    old = level.system
-    system = SelfConsistency(old.problem, grid, old.tolerance)
-    return system, prolonged(level, grid, level.x), prolonged(level, grid, level.shift)
-
-
-def prolonged(level: Level, grid: Grid, x: np.ndarray) -> np.ndarray:
-    """Return averages of the level's grid on another one."""
-    old = level.system.grid
-    return transferred(Averages.unpack(x, old.size), old, grid).pack()
+def prolonged(grid: Grid, target: Grid, x: np.ndarray) -> np.ndarray:
+    """Return packed averages (n,) of one grid on another."""
+    return transferred(Averages.unpack(x, grid.size), grid, target).pack()
 
 
 def time_share(coarse: Level, x: np.ndarray) -> float:

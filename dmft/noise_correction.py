@@ -232,12 +232,12 @@ def on_finer_grid(coarse: Level, fine: Level, noise: _Noise, run: Run) -> OnGrid
 
     Returns None where the sweeps do not settle.
     """
-    system = fine.system
-    start = fine.x + prolonged(coarse, system.grid, noise.x - coarse.x)
-    correction = prolonged(coarse, system.grid, noise.correction)
+    system, grid = fine.system, coarse.system.grid
+    start = fine.x + prolonged(grid, system.grid, noise.x - coarse.x)
+    correction = prolonged(grid, system.grid, noise.correction)
     bound = min(PATIENCE, run.max_sweeps)
     point = system.solve(fine.process, start, FINE, bound, correction)
     run.note("result", point)
     if not point.success:
         return None
-    return system.grid, point.x + prolonged(coarse, system.grid, noise.shift)
+    return system.grid, point.x + prolonged(grid, system.grid, noise.shift)

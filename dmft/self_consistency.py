@@ -57,6 +57,10 @@ class SelfConsistency:
         default_factory=lambda: deque(maxlen=8), repr=False, compare=False
     )
 
+    def on(self, grid: Grid) -> SelfConsistency:
+        """Return the problem on another grid."""
+        return SelfConsistency(self.problem, grid, self.tolerance)
+
     def process(self, rule: NoiseRule) -> EffectiveProcess:
         """Return the effective process under a noise rule."""
         return EffectiveProcess(self.problem, self.grid, rule)

@@ -395,39 +395,29 @@ def store_tile(typingctx, array, at, tile):
     return types.void(array, types.intp, tile), code
 
 
-def _add_multiples(builder: Any, sums: Any, factors: list[Any], x: Any) -> list[Any]:
-    return [
-        builder.fadd(total, builder.fmul(factor, x, flags=FUSED), flags=FUSED)
-        for total, factor in zip(cgutils.unpack_tuple(builder, sums), factors, strict=True)
-    ]
+def _add_multiples(tile: Any, array: Any, start: Callable[..., Any], read: Any) -> Any:
+    """Type and code of tile[i] + factor[i] x, the factors read one after the other from `start`."""
+    _require_doubles(array)
+
+    def code(context, builder, kinds, values):
+        sums, matrix, first, x = values
+        pointer = start(context, builder, array, matrix, first)
+        added = []
+        for i, total in enumerate(cgutils.unpack_tuple(builder, sums)):
+            product = builder.fmul(read(builder, _next(builder, pointer, i)), x, flags=FUSED)
+            added.append(builder.fadd(total, product, flags=FUSED))
+        return context.make_tuple(builder, tile, added)
+
+    return tile(tile, array, types.intp, lanes), code
 
 
 @_operation
 def add_scaled(typingctx, tile, array, at, x):
     """Return tile[i] + array[at + i] x, the array seen as a flat sequence of doubles."""
-    _require_doubles(array)
-
-    def code(context, builder, kinds, values):
-        sums, matrix, first, factor = values
-        pointer = _doubles(context, builder, array, matrix, first)
-        numbers = [builder.load(_next(builder, pointer, i)) for i in range(tile.count)]
-        numbers = [_splat(builder, number) for number in numbers]
-        return context.make_tuple(builder, tile, _add_multiples(builder, sums, numbers, factor))
-
-    return tile(tile, array, types.intp, lanes), code
+    return _add_multiples(tile, array, _doubles, lambda b, p: _splat(b, b.load(p)))
 
 
 @_operation
 def add_products(typingctx, tile, array, at, x):
     """Return tile[i] + array[at + i] x, the array seen as a flat sequence of lanes."""
-    _require_doubles(array)
-
-    def code(context, builder, kinds, values):
-        sums, matrix, first, factor = values
-        pointer = _vectors(context, builder, array, matrix, first)
-        loaded = [
-            builder.load(_next(builder, pointer, i), align=DOUBLES) for i in range(tile.count)
-        ]
-        return context.make_tuple(builder, tile, _add_multiples(builder, sums, loaded, factor))
-
-    return tile(tile, array, types.intp, lanes), code
+    return _add_multiples(tile, array, _vectors, lambda b, p: b.load(p, align=DOUBLES))

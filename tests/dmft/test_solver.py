@@ -315,3 +315,15 @@ def test_the_coarse_grid_stands_where_the_finer_one_does_not_settle(monkeypatch,
     assert miss[1] < solution.error["train_error"][-1]
     # the whole difference of the grids counts
     assert solution.error["test_error"][-1] > default_solution.error["test_error"][-1]
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_grid_that_is_never_good_enough_is_reported(monkeypatch, rounds):
+    # the last thing that happens to the grid is that its panels are split
+    monkeypatch.setattr("dmft.cheap_map.MAX_ROUNDS", rounds)
+    monkeypatch.setattr(
+        "dmft.cheap_map.inaccurate_panels", lambda grid, *_: np.ones(grid.panels, dtype=bool)
+    )
+    solution = solve(DEFAULT, 10.0, t_eval=[0.0, 10.0], rtol=1e-2, rule=SparseRule(0.5, 1e-2))
+    assert not solution.success
+    assert solution.status == 2
