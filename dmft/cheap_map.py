@@ -33,6 +33,7 @@ FIRST_SPACING = 0.5
 LAST_SPACING = 0.025
 DECAY = 3.5  # of the leading rule's error with 1 / spacing, small; 3.5 to 6 were measured
 LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
+NEGLIGIBLE = 1e-4  # of rtol, importance of modes that are left out even to first order
 MAX_ROUNDS = 12
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
 PATIENCE = 60  # sweeps in which a part, or a correction, has to settle
@@ -106,7 +107,8 @@ def cheap_rule(rule: NoiseRule | None, rtol: float) -> NoiseRule:
     spacing = rule.spacing if isinstance(rule, SparseRule) else FIRST_SPACING
     # nodes reach to where the Gaussian weight has fallen to 1e-4 rtol
     reach = float(np.sqrt(-2 * np.log(1e-4 * rtol)))
-    return SparseRule(spacing, tolerance=np.inf, reach=reach, atoms=8)
+    negligible = float(np.sqrt(NEGLIGIBLE * rtol))
+    return SparseRule(spacing, tolerance=np.inf, reach=reach, atoms=8, negligible=negligible)
 
 
 def refine_grid(

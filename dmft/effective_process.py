@@ -11,7 +11,9 @@ Gaussians, in descending order of variance, to the drive, on which a noise rule 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,15 +21,13 @@ from dmft.kernels import Averages, Kernels
 from dmft.problem import Problem
 from dmft.signals import Component
 from solvers.collocation import Grid
-from solvers.noise_rules import NoiseRule, fold
-from solvers.stretching import Thresholds, placed
+from solvers.noise_rules import Nodes, NoiseRule, Thresholds, fold
 
 INACTIVE = 1e-13  # D t_max below which a path does not respond
 STEEP = 3.0  # standard deviation of H at the horizon from which thresholds count as sharp
 DEEP = 30.0  # D at a threshold over D at H = 0 that makes it one
 OUTGROWN = 0.7  # change of the log width at which nodes are placed anew
-TOGETHER = 4096  # most paths of strata that are solved in one call
-NEGLIGIBLE = 1e-5  # scale of modes that are left out
+TOGETHER = 4096  # most paths that are solved in one call, for the sake of memory
 
 
 def compressed(components: tuple[Component, ...], atoms: int) -> tuple[Component, ...]:
@@ -46,52 +46,52 @@ def compressed(components: tuple[Component, ...], atoms: int) -> tuple[Component
 
 @dataclass(frozen=True, eq=False)
 class Drive:
-    """Gaussian law of (U, w*) in one component of P*.
+    """Gaussian law of (U, w*) in the components of P* with one standard deviation.
 
-    U = mean + z modes^T and w* = target + target_modes . z + sqrt(rest) zeta with independent
-    standard Gaussians z (r,) and zeta.
+    In a component of mean m, U = z modes^T - m k and w* = m + target_modes . z + sqrt(rest) zeta
+    with independent standard Gaussians z (r,) and zeta.
 
     Parameters
     ----------
-    mean : ndarray, shape (N,)
+    k : ndarray, shape (N,)
+        K 1.
     modes : ndarray, shape (N, r)
     scales : ndarray, shape (r,)
         Largest share of each mode in the standard deviation of U, in the sense of
         max_t |mode(t)| / sqrt(1 + Var U(t)).
-    target : float
     target_modes : ndarray, shape (r,)
     """
 
-    mean: np.ndarray
+    k: np.ndarray
     modes: np.ndarray
     scales: np.ndarray
-    target: float
     target_modes: np.ndarray
 
     @classmethod
-    def of(
-        cls, component: Component, k: np.ndarray, root: np.ndarray, weights: np.ndarray
-    ) -> Drive:
-        """Build the drive of a component; k is K 1, and `root` (N, r) a square root of C_G."""
+    def of(cls, std: float, k: np.ndarray, root: np.ndarray, weights: np.ndarray) -> Drive:
+        """Build the drive of components of a standard deviation; `root` (N, r) is one of C_G."""
         target_modes = np.zeros(root.shape[1])
         modes = root
-        if component.std > 0:
-            joint = np.concatenate([root, -component.std * k[:, None]], axis=1)
+        if std > 0:
+            joint = np.concatenate([root, -std * k[:, None]], axis=1)
             modes, rotation = principal_modes(joint, weights)
-            target_modes = component.std * rotation[-1]
-        variance = np.sum(modes**2, axis=1)
-        scales = np.abs(modes / np.sqrt(1 + variance)[:, None]).max(axis=0)
-        return cls(-component.mean * k, modes, scales, component.mean, target_modes)
+            target_modes = std * rotation[-1]
+        deviation = np.sqrt(1.0 + np.einsum("ij,ij->i", modes, modes))
+        scales = np.abs(modes / deviation[:, None]).max(axis=0)
+        return cls(k, modes, scales, target_modes)
+
+    @property
+    def threshold_drift(self) -> float:
+        """Change of the leading mode's value at a given H at the horizon with the target's mean."""
+        return float(self.k[-1] / self.modes[-1, 0])
 
     def aligned(self, previous: Drive) -> Drive:
         """Return the drive with each mode's sign as in `previous`, for continuity in sweeps."""
         count = min(self.modes.shape[1], previous.modes.shape[1])
+        products = np.einsum("ij,ij->j", self.modes[:, :count], previous.modes[:, :count])
         sign = np.ones(self.modes.shape[1])
-        products = np.sum(self.modes[:, :count] * previous.modes[:, :count], axis=0)
-        sign[:count] = np.where(products < 0, -1.0, 1.0)
-        return Drive(
-            self.mean, self.modes * sign, self.scales, self.target, self.target_modes * sign
-        )
+        sign[:count][products < 0] = -1.0
+        return Drive(self.k, self.modes * sign, self.scales, self.target_modes * sign)
 
 
 def mode_weights(grid: Grid, C_G: np.ndarray) -> np.ndarray:
@@ -126,8 +126,7 @@ def noise_root(C_G: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the principal modes of the covariance C_G, shape (N, r), in descending order."""
     from solvers.low_rank import square_root  # numba is imported only when a solve starts
 
-    metric = np.sqrt(weights)
-    return square_root(metric[:, None] * C_G * metric, 1e-15) / metric[:, None]
+    return square_root(C_G, weights, 1e-15)
 
 
 def initial_state(problem: Problem) -> tuple[float, float]:
@@ -161,8 +160,8 @@ def draw_paths(
     noise = rng.standard_normal((n, root.shape[1])) @ root.T
     U = noise - w_star[:, None] * kernels.K.sum(axis=1)
     H = np.zeros_like(U)
-    K = np.ascontiguousarray(kernels.K)
-    *_, iterations = volterra.solve_paths(*mirror_arguments(problem, grid), K, grid.stages, U, H)
+    mirror = mirror_arguments(problem, grid)
+    *_, iterations = volterra.solve_paths(*mirror, kernels.K, grid.stages, U, H)
     if np.any(iterations < 0):
         raise ArithmeticError(f"{np.sum(iterations < 0)} of {n} paths could not be solved")
     return H, w_star
@@ -186,70 +185,82 @@ class EffectiveProcess:
         self.problem = problem
         self.grid = grid
         self.rule = rule
-        self.components = compressed(problem.signal.components(), rule.atoms)
         self.failed_paths = 0
-        self._strata: list[_Stratum] | None = None
+        components = compressed(problem.signal.components(), rule.atoms)
+        atoms = tuple(c for c in components if c.std == 0)
+        alone = [(c,) for c in components if c.std > 0]
+        self._families = [_Family(members) for members in (atoms, *alone) if members]
+        self._count = len(components)
         self._map = mirror_arguments(problem, grid)
         self._start = initial_state(problem)
 
     @property
     def paths(self) -> int:
         """Number of paths of one call; 0 before the first."""
-        return sum(len(s.reference) for s in self._strata or [])
+        return sum(len(part.weights) for family in self._families for part in family.parts)
 
     def paths_of(self, rule: NoiseRule) -> int:
         """Return the number of paths of another rule at the modes of the last call."""
         return sum(
-            len(self._placed(s.component, rule, s.drive, s.thresholds).reference)
-            for s in self._strata or []
+            len(self._nodes(rule, family, component).weights)
+            for family in self._families
+            for component in family.components
         )
 
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""
-        known = self._strata if self.rule.fixed else None
-        drives = self._drives(kernels, known)
-        self._strata = [
-            self._stratum(c, drive, known[k] if known else None)
-            for k, (c, drive) in enumerate(zip(self.components, drives, strict=True))
-        ]
-        self.failed_paths = 0
-        parts = [self._joint_averages(group, kernels) for group in _groups(self._strata)]
-        return Averages.unpack(np.sum(parts, axis=0), self.grid.size)
-
-    def _drives(self, kernels: Kernels, known: list[_Stratum] | None) -> list[Drive]:
-        """Return the drive of each component; atoms share their modes."""
         weights = mode_weights(self.grid, kernels.C_G)
         root = noise_root(kernels.C_G, weights)
         k = kernels.K.sum(axis=1)
-        drives: list[Drive] = []
-        atom: Drive | None = None
-        for index, component in enumerate(self.components):
-            if component.std == 0 and atom is not None:
-                drive = replace(atom, mean=-component.mean * k, target=component.mean)
-            else:
-                drive = Drive.of(component, k, root, weights)
-                drive = drive.aligned(known[index].drive) if known else drive
-                atom = drive if component.std == 0 else atom
-            drives.append(drive)
-        return drives
+        self.failed_paths = 0
+        total = Averages.zeros(self.grid.size)
+        for family in self._families:
+            drive = Drive.of(family.components[0].std, k, root, weights)
+            self._move(family, drive)
+            for part in family.parts:
+                for batch in part.batches():
+                    self._add_averages(part, batch, family.drive, kernels.K, total)
+        return total
 
-    def _stratum(self, component: Component, drive: Drive, known: _Stratum | None) -> _Stratum:
-        """Return the component's nodes for a drive: the known ones, unless it has outgrown them."""
-        thresholds = self.thresholds(drive)
-        if known is None or known.outgrown(thresholds):
-            known = self._placed(component, self.rule, drive, thresholds)
-        known.move(drive, thresholds)
-        return known
+    def _move(self, family: _Family, drive: Drive) -> None:
+        """Let a family take over a drive; place its nodes where that has not been done for it."""
+        if family.parts and self.rule.fixed:
+            drive = drive.aligned(family.drive)
+        thresholds = self._thresholds(drive)
+        placed = self.rule.fixed and not family.outgrown(thresholds)
+        family.drive, family.thresholds = drive, thresholds
+        if not placed:
+            family.width = 0.0 if thresholds is None else thresholds.width
+            family.parts = self._placed(family)
+        if thresholds is not None:
+            for part in family.parts:
+                part.follow(thresholds, drive.threshold_drift)
 
-    def _placed(
-        self, component: Component, rule: NoiseRule, drive: Drive, thresholds: Thresholds | None
-    ) -> _Stratum:
-        """Place the nodes of a rule for a component."""
-        share = component.probability * len(self.components)
-        return _Stratum.of(self.problem, component, rule.weighted(share), drive, thresholds)
+    def _placed(self, family: _Family) -> list[_Part]:
+        """Place the nodes of a family, those that run through the same modes together."""
+        strata: dict[bytes, list[_Stratum]] = {}
+        for component in family.components:
+            nodes = self._nodes(self.rule, family, component)
+            strata.setdefault(np.any(nodes.z != 0, axis=0).tobytes(), []).append(
+                _Stratum(component, self._folds(component), nodes)
+            )
+        return [_Part(members, self.grid.size) for members in strata.values()]
 
-    def thresholds(self, drive: Drive) -> Thresholds | None:
-        """Return where paths turn from inactive to active at the horizon.
+    def _nodes(self, rule: NoiseRule, family: _Family, component: Component) -> Nodes:
+        """Return the nodes of a rule for a component."""
+        rule = rule.weighted(component.probability * self._count)
+        drive, thresholds = family.drive, family.thresholds
+        if thresholds is not None:
+            thresholds = thresholds.moved(component.mean * drive.threshold_drift)
+        nodes = rule.nodes(drive.scales, thresholds)
+        return fold(nodes) if self._folds(component) else nodes
+
+    def _folds(self, component: Component) -> bool:
+        """Whether paths come in pairs of opposite sign, of which one is enough."""
+        return self.rule.symmetric and component.mean == 0.0 and self.problem.mirror.odd
+
+    def _thresholds(self, drive: Drive) -> Thresholds | None:
+        """Return where paths of target 0 turn from inactive to active at the horizon.
 
         A path that has just become active there has a |w| of `width` times the typical size of
         weights, where `width` is the step of the leading mode that changes H by one. None where
@@ -264,151 +275,159 @@ class EffectiveProcess:
         code, parameters, table = self._map
         width = float(1.0 / abs(slope[0]))
         size = width * np.sqrt(self.problem.signal.second_moment + self.problem.sigma2)
-        edges = np.array(
-            [mirror_kernels.inverse(code, w, parameters[-1], table) for w in (-size, size)]
-        )
-        H = np.concatenate([[0.0], edges])
+        edges = [mirror_kernels.inverse(code, w, parameters[-1], table) for w in (-size, size)]
+        H = np.array([0.0, *edges])
         _, D = mirror_kernels.evaluate(code, H[:, None], parameters[-1:], table)
         if not np.all(D[1:] > DEEP * D[0]):
             return None
-        return Thresholds(np.sort((edges - drive.mean[-1]) / slope[0]), slope[1:] / slope[0], width)
+        return Thresholds(np.sort(H[1:] / slope[0]), slope[1:] / slope[0], width)
 
-    def _joint_averages(self, strata: list[_Stratum], kernels: Kernels) -> np.ndarray:
-        """Return the packed sum of the averages over strata that share their modes."""
+    def _add_averages(
+        self, part: _Part, batch: slice, drive: Drive, K: np.ndarray, total: Averages
+    ) -> None:
+        """Add the averages over a batch of paths to the total."""
         from solvers import volterra  # numba is imported only when a solve starts
 
-        drive = strata[0].drive
-        K = np.ascontiguousarray(kernels.K)
-        z, weights, rest, target, w, D = self._paths(strata, K)
+        z = part.z[batch, : drive.scales.size]
+        weights, rest, target = part.weights[batch], part.rest[batch], part.means[batch]
+        w, D = self._paths(part, batch, drive, K)
         sampled = np.zeros(drive.scales.size, dtype=bool)
-        sampled[: z.shape[1]] = strata[0].sampled[: z.shape[1]]
+        sampled[: z.shape[1]] = part.sampled[: z.shape[1]]
         # what the rule leaves at zero acts to first order on the paths that carry it
-        small = ~sampled & (drive.scales > NEGLIGIBLE) & bool(rest.any())
-        root = np.ascontiguousarray(drive.modes[:, small])
+        carried = ~sampled & self._counts(drive) & bool(rest.any())
+        root = np.ascontiguousarray(drive.modes[:, carried])
         cutoff = INACTIVE / self.grid.t_max
         A, moved, square = volterra.mean_response(
             K, self.grid.stages, D, weights, root, rest, cutoff
         )
-        start, start_D = self._start
+        total.A[:] += A
+        total.C_w[1:, 1:] += square
         mass = weights.sum()
-        mean_D = np.concatenate([[start_D * mass], weights @ D])
-        w = np.concatenate([np.full((len(w), 1), start), w], axis=1)
-        target_modes = np.where(sampled, drive.target_modes, 0.0)
-        target = target + z @ target_modes[: z.shape[1]]
-        theta = w - target[:, None]
-        C_w = (theta.T * weights) @ theta
-        C_w[1:, 1:] += square
-        C_w += mass * max(strata[0].component.std ** 2 - target_modes @ target_modes, 0.0)
-        shared = np.concatenate([[0.0], moved @ drive.target_modes[small]])
-        C_w += shared[:, None] + shared
-        folded = np.repeat([s.folded for s in strata], [len(s.nodes) for s in strata])
-        mean_w = np.where(folded, 0.0, weights) @ w  # w is odd in z where half the paths stand
-        overlap = (weights * target) @ w - shared
-        return Averages(C_w, A, mean_w, overlap, mean_D).pack()
+        if part.std > 0:
+            sampled_target = np.where(sampled, drive.target_modes, 0.0)
+            target = target + z @ sampled_target[: z.shape[1]]
+            total.C_w[:] += mass * max(part.std**2 - sampled_target @ sampled_target, 0.0)
+            shared = np.concatenate([[0.0], moved @ drive.target_modes[carried]])
+            total.C_w[:] += shared[:, None] + shared
+            total.overlap[:] -= shared
+        start, start_D = self._start
+        theta = np.empty((len(w), self.grid.size + 1))
+        theta[:, 0], theta[:, 1:] = start, w
+        total.mean_w[:] += part.odd_weights[batch] @ theta
+        total.overlap[:] += (weights * target) @ theta
+        theta -= target[:, None]
+        total.C_w[:] += (weights[:, None] * theta).T @ theta
+        total.mean_D[0] += start_D * mass
+        total.mean_D[1:] += weights @ D
 
-    def _paths(self, strata: list[_Stratum], K: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Solve the paths of strata that share their modes.
-
-        Returns their modes z (M, r), weights, first-order weights and target without its modes
-        (M,), and w and D at the nodes (M, N).
-        """
+    def _paths(
+        self, part: _Part, batch: slice, drive: Drive, K: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Solve a batch of paths; return w and D at the nodes, shape (M, N)."""
         from solvers import volterra
 
-        modes = strata[0].drive.modes
-        counts = [len(stratum.nodes) for stratum in strata]
-        z = np.concatenate([stratum.nodes for stratum in strata])[:, : modes.shape[1]]
-        weights = np.concatenate([s.component.probability * s.weights for s in strata])
-        rest = np.concatenate([s.component.probability * s.rest_weights for s in strata])
-        target = np.repeat([stratum.drive.target for stratum in strata], counts)
-        means = np.stack([stratum.drive.mean for stratum in strata])
-        U = np.repeat(means, counts, axis=0) + z @ modes[:, : z.shape[1]].T
-        H = np.concatenate([s.paths(self.grid.size) for s in strata])
+        z, H = part.z[batch, : drive.scales.size], part.H[batch]
+        U = z @ drive.modes[:, : z.shape[1]].T
+        U -= part.means[batch, None] * drive.k
         w, D, iterations = volterra.solve_paths(*self._map, K, self.grid.stages, U, H)
         failed = iterations < 0
-        self.failed_paths += int(np.count_nonzero(failed))
-        H[failed] = 0.0
-        for stratum, paths in zip(strata, np.split(H, np.cumsum(counts)[:-1]), strict=True):
-            stratum.H = paths
-        return z, weights, rest, target, w, D
+        if failed.any():
+            self.failed_paths += int(np.count_nonzero(failed))
+            H[failed] = 0.0
+        return w, D
+
+    def _counts(self, drive: Drive) -> np.ndarray:
+        """Return which modes count, to first order, for the correlations of w and target."""
+        share = np.abs(drive.target_modes) / np.sqrt(self.problem.signal.second_moment + 1e-300)
+        return drive.scales * np.maximum(drive.scales, share) > self.rule.negligible**2
 
 
-def _groups(strata: list[_Stratum]) -> list[list[_Stratum]]:
-    """Return strata that share their modes, and which of them they sample, in groups.
+class _Stratum(NamedTuple):
+    """A component's nodes as the rule gave them; `folded` where they are half of them."""
 
-    Small strata cost less together, large ones take less memory one by one.
-    """
-    groups: list[list[_Stratum]] = []
-    last: dict[tuple[int, bytes], list[_Stratum]] = {}
-    for stratum in strata:
-        key = id(stratum.drive.modes), stratum.sampled.tobytes()
-        group = last.get(key, [])
-        if not group or sum(len(s.nodes) for s in group) + len(stratum.nodes) > TOGETHER:
-            group = last[key] = []
-            groups.append(group)
-        group.append(stratum)
-    return groups
+    component: Component
+    folded: bool
+    nodes: Nodes
 
 
 @dataclass(eq=False)
-class _Stratum:
-    """One component's nodes, and the paths of the last sweep.
+class _Family:
+    """Components that share a drive, and their paths.
 
-    `sampled` (r,) says which modes the nodes run through.
-    `reference` (M, r), `reference_weights` and `reference_rest` (M,) are what the rule gave for
-    thresholds of `reference_width`, 0 without thresholds. The rest is set by `move`; `thresholds`
-    are those that the nodes follow now.
+    `thresholds` are those of target 0; `width` is theirs when the nodes were placed, 0 without
+    thresholds.
     """
 
-    component: Component
-    drive: Drive
-    folded: bool
-    sampled: np.ndarray
-    reference: np.ndarray
-    reference_weights: np.ndarray
-    reference_rest: np.ndarray
-    reference_width: float
-    thresholds: Thresholds | None
-    nodes: np.ndarray
-    weights: np.ndarray
-    rest_weights: np.ndarray
-    H: np.ndarray | None = None
-
-    @classmethod
-    def of(
-        cls,
-        problem: Problem,
-        component: Component,
-        rule: NoiseRule,
-        drive: Drive,
-        thresholds: Thresholds | None,
-    ) -> _Stratum:
-        nodes, weights = rule.nodes(drive.scales, thresholds)
-        rest = rule.rest_weights(nodes, weights)
-        folded = rule.symmetric and component.mean == 0.0 and problem.mirror.odd
-        if folded:
-            _, rest = fold(nodes, rest)
-            nodes, weights = fold(nodes, weights)
-        width = 0.0 if thresholds is None else thresholds.width
-        reference = (nodes, weights, rest, width)
-        sampled = np.any(nodes != 0, axis=0)
-        return cls(component, drive, folded, sampled, *reference, None, nodes, weights, rest)
-
-    def paths(self, size: int) -> np.ndarray:
-        """Return the paths of the last sweep, zeros before the first, shape (M, size)."""
-        return np.zeros((len(self.nodes), size)) if self.H is None else self.H
+    components: tuple[Component, ...]
+    drive: Drive = field(init=False)
+    thresholds: Thresholds | None = None
+    width: float = 0.0
+    parts: list[_Part] = field(default_factory=list)
 
     def outgrown(self, thresholds: Thresholds | None) -> bool:
-        """Whether the reference was made for thresholds of quite another width."""
-        if thresholds is None or self.reference_width == 0.0:
-            return (thresholds is None) != (self.reference_width == 0.0)
-        return abs(np.log(thresholds.width / self.reference_width)) > OUTGROWN
+        """Whether there are no nodes for thresholds of about this width."""
+        if not self.parts:
+            return True
+        if thresholds is None or self.width == 0.0:
+            return (thresholds is None) != (self.width == 0.0)
+        return abs(np.log(thresholds.width / self.width)) > OUTGROWN
 
-    def move(self, drive: Drive, thresholds: Thresholds | None) -> None:
-        """Take over a drive, and let the nodes follow its thresholds."""
-        guess = None if self.thresholds is None else self.nodes[:, 0]
-        self.drive, self.thresholds = drive, thresholds
-        if thresholds is None:
-            return
-        self.nodes, factors = placed(self.reference, thresholds, guess)
-        weights, rest = self.reference_weights * factors, self.reference_rest * factors
-        self.weights, self.rest_weights = weights / weights.sum(), rest / rest.sum()
+
+class _Part:
+    """Paths of the components of a family whose nodes run through the same modes.
+
+    Attributes
+    ----------
+    std : float
+        Standard deviation of the target in the components.
+    sampled : ndarray of bool, shape (r,)
+        Which modes the nodes run through.
+    z : ndarray, shape (M, r)
+    weights, rest, odd_weights : ndarray, shape (M,)
+        Weights of the paths; where other modes act to first order; and of what is odd in z.
+    means : ndarray, shape (M,)
+        Mean target of each path's component.
+    H : ndarray, shape (M, N)
+        Paths of the last sweep, zeros before the first.
+    """
+
+    def __init__(self, strata: list[_Stratum], size: int) -> None:
+        self._strata = strata
+        columns = zip(*(s.nodes for s in strata), strict=True)
+        self._reference = Nodes(*(np.concatenate(column) for column in columns))
+        counts = [len(s.nodes.weights) for s in strata]
+        stops = np.cumsum(counts)
+        self._slices = [slice(b - n, b) for n, b in zip(counts, stops, strict=True)]
+        probabilities = np.repeat([s.component.probability for s in strata], counts)
+        self._unfolded = np.repeat([0.0 if s.folded else 1.0 for s in strata], counts)
+        self.std = strata[0].component.std
+        self.z = self._reference.z.copy()
+        self.sampled = np.any(self.z != 0, axis=0)
+        self.means = np.repeat([s.component.mean for s in strata], counts)
+        self.weights = probabilities * self._reference.weights
+        self.rest = probabilities * self._reference.rest
+        self.H = np.zeros((len(self.z), size))
+
+    @property
+    def odd_weights(self) -> np.ndarray:
+        return self._unfolded * self.weights
+
+    def batches(self) -> Iterator[slice]:
+        """Yield slices of paths that are solved together."""
+        for begin in range(0, len(self.z), TOGETHER):
+            yield slice(begin, begin + TOGETHER)
+
+    def follow(self, thresholds: Thresholds, drift: float) -> None:
+        """Move the nodes with thresholds, given for target 0, that drift with the target."""
+        from solvers.stretching import place
+
+        for stratum, here in zip(self._strata, self._slices, strict=True):
+            component = stratum.component
+            own = thresholds.moved(component.mean * drift)
+            factors = place(self._reference.z[here], own, self.z[here])
+            for given, weights in (
+                (self._reference.weights, self.weights),
+                (self._reference.rest, self.rest),
+            ):
+                weights[here] = given[here] * factors
+                weights[here] *= component.probability / weights[here].sum()

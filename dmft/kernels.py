@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from dmft.networks import Network
 from dmft.problem import Problem
-from solvers.collocation import Grid, causal_inverse
+from solvers.collocation import Grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,11 @@ class Averages:
         return np.concatenate(parts)
 
     @classmethod
+    def zeros(cls, size: int) -> Averages:
+        """Return zeros on a grid of `size` nodes."""
+        return cls.unpack(np.zeros((size + 1) ** 2 + size**2 + 3 * (size + 1)), size)
+
+    @classmethod
     def unpack(cls, vector: np.ndarray, size: int) -> Averages:
         """Rebuild the averages on a grid of `size` nodes from `pack()`."""
         more, square = size + 1, size**2
@@ -56,39 +62,62 @@ class Averages:
         return cls(C_w.reshape(more, more), A.reshape(size, size), *vectors)
 
 
-@dataclass(frozen=True, eq=False)
-class Residual:
-    """The residual's side of the averages; correlations are evaluated when first read.
+class Integration(NamedTuple):
+    """Integration weighted by the drift factor; matrix and transpose with zeros around them.
 
     Parameters
     ----------
-    R_w, R_r : ndarray, shape (N, N)
-        Response of theta, and of the residual (with its delta function).
-    labels : ndarray, shape (N + 1, N + 1)
-        C_w + sigma2 at t = 0 and the nodes.
+    matrix : ndarray, shape (N, N)
+    padded, transposed : ndarray, shape (W, W)
     """
 
-    R_w: np.ndarray
-    R_r: np.ndarray
+    matrix: np.ndarray
+    padded: np.ndarray
+    transposed: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """The residual's side of the averages; what is derived is evaluated when first read.
+
+    Parameters
+    ----------
+    A : ndarray, shape (N, N)
+        E[D (I + K D)^(-1)] on the nodes.
+    integration : Integration
+    padded_response : ndarray, shape (W, W)
+        Transpose of R_r with zeros around it.
+    labels : ndarray, shape (N + 1, N + 1)
+        C_w + sigma2 at t = 0 and the nodes.
+    variance : ndarray, shape (N + 1,)
+        Diagonal of C_r at t = 0 and the nodes.
+    """
+
+    A: np.ndarray
+    integration: Integration
+    padded_response: np.ndarray
     labels: np.ndarray
+    variance: np.ndarray
+
+    @cached_property
+    def R_w(self) -> np.ndarray:
+        """Response of theta, shape (N, N)."""
+        return -self.A @ self.integration.matrix
+
+    @cached_property
+    def R_r(self) -> np.ndarray:
+        """Response of the residual, with its delta function, shape (N, N)."""
+        size = len(self.A)
+        return np.ascontiguousarray(self.padded_response[:size, :size].T)
 
     @cached_property
     def C_r(self) -> np.ndarray:
         """Residual correlation at t = 0 and the nodes, shape (N + 1, N + 1)."""
-        C_r = self._reach @ self.labels @ self._reach.T
-        return 0.5 * (C_r + C_r.T)
-
-    @cached_property
-    def variance(self) -> np.ndarray:
-        """Diagonal of C_r, shape (N + 1,)."""
-        return np.sum((self._reach @ self.labels) * self._reach, axis=1)
-
-    @cached_property
-    def _reach(self) -> np.ndarray:
         reach = np.zeros_like(self.labels)
         reach[0, 0] = 1.0  # at t = 0 nothing has responded yet
         reach[1:, 1:] = self.R_r
-        return reach
+        C_r = reach @ self.labels @ reach.T
+        return 0.5 * (C_r + C_r.T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,22 +138,29 @@ class Kernels:
 
 def build_residual(problem: Problem, grid: Grid, averages: Averages) -> Residual:
     """Return the residual that belongs to the averages."""
-    R_w = -averages.A @ _integration(problem.mirror, problem.lam, grid)
-    try:
-        R_r = causal_inverse(np.eye(grid.size) - R_w / problem.delta, grid.stages)
-    except np.linalg.LinAlgError:  # averages of an iteration that diverges, which goes on to say so
-        R_r = np.full_like(R_w, np.nan)
-    return Residual(R_w, R_r, averages.C_w + problem.sigma2)
+    from solvers.causal_algebra import feedback  # numba is imported only when a solve starts
+
+    integration = _integration(problem.mirror, problem.lam, grid)
+    labels = averages.C_w + problem.sigma2
+    response, variance = feedback(
+        averages.A, integration.padded, 1.0 / problem.delta, labels, grid.stages
+    )
+    return Residual(averages.A, integration, response, labels, variance)
 
 
 def build_kernels(problem: Problem, grid: Grid, residual: Residual) -> Kernels:
     """Return the kernels that belong to the residual."""
-    K = _integration(problem.mirror, problem.lam, grid) @ residual.R_r
-    C_G = K @ residual.labels[1:, 1:] @ K.T / problem.delta
-    return Kernels(K, 0.5 * (C_G + C_G.T))
+    from solvers.causal_algebra import filtered
+
+    S = residual.integration.transposed
+    scale = 1.0 / problem.delta
+    K, C_G = filtered(residual.padded_response, S, scale, residual.labels, grid.stages)
+    return Kernels(K[: grid.size, : grid.size].T, C_G)
 
 
 @lru_cache(maxsize=8)
-def _integration(network: Network, lam: float, grid: Grid) -> np.ndarray:
-    """Return integration weighted by the drift factor."""
-    return grid.integration * network.drift(lam, grid.nodes)
+def _integration(network: Network, lam: float, grid: Grid) -> Integration:
+    from solvers.causal_algebra import padded
+
+    S = grid.integration * network.drift(lam, grid.nodes)
+    return Integration(S, padded(S), padded(S.T))

@@ -189,7 +189,7 @@ def _compile(progress: Progress) -> float:
     if not volterra.compiled():
         progress("loading the compiled kernels (the first run on a machine compiles them)")
         volterra.compile_kernels()
-        low_rank.square_root(np.eye(1), 0.0)
+        low_rank.square_root(np.eye(1), np.ones(1), 0.0)
     return time.perf_counter() - started
 
 

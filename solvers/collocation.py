@@ -18,8 +18,6 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.polynomial import Legendre
 
-SMALL = 72  # size below which LAPACK inverts a matrix at once
-
 
 @cache
 def radau_nodes(stages: int) -> np.ndarray:
@@ -73,20 +71,6 @@ def lagrange_matrix(nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
     hit = exact.any(axis=1)
     matrix[hit] = exact[hit]
     return matrix
-
-
-def causal_inverse(matrix: np.ndarray, stages: int) -> np.ndarray:
-    """Return the inverse of a block-lower-triangular matrix (N, N) with blocks of `stages`."""
-    size = len(matrix)
-    half = size // stages // 2 * stages
-    if size <= SMALL or half == 0:
-        return np.linalg.inv(matrix)
-    inverse = np.zeros_like(matrix)
-    inverse[:half, :half] = causal_inverse(matrix[:half, :half], stages)
-    inverse[half:, half:] = causal_inverse(matrix[half:, half:], stages)
-    coupling = matrix[half:, :half] @ inverse[:half, :half]
-    inverse[half:, :half] = -inverse[half:, half:] @ coupling
-    return inverse
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,14 +7,14 @@ from numba import njit
 
 
 @njit(cache=True, error_model="numpy")
-def _pivoted_cholesky(matrix, tolerance):
-    """Return L (N, r) with L L^T close to the matrix, see `square_root`."""
-    N = len(matrix)
+def _pivoted_cholesky(covariance, metric, tolerance):
+    """Return L (r, N) with L^T L close to the covariance times the metric on both sides."""
+    N = len(covariance)
     rows = np.empty((N, N))
     left = np.empty(N)  # diagonal of what L does not account for yet
     largest = 0.0
     for i in range(N):
-        left[i] = matrix[i, i]
+        left[i] = metric[i] * covariance[i, i] * metric[i]
         largest = max(largest, left[i])
     for r in range(N):
         pivot = 0
@@ -25,7 +25,7 @@ def _pivoted_cholesky(matrix, tolerance):
             return rows[:r]
         row = rows[r]
         for i in range(N):
-            row[i] = matrix[pivot, i]
+            row[i] = metric[pivot] * covariance[pivot, i] * metric[i]
         for k in range(r):
             known, factor = rows[k], rows[k, pivot]
             for i in range(N):
@@ -37,22 +37,26 @@ def _pivoted_cholesky(matrix, tolerance):
     return rows
 
 
-def square_root(covariance: np.ndarray, tolerance: float) -> np.ndarray:
-    """Return orthogonal columns M (N, r), in descending order, with M M^T ~ the covariance.
+def square_root(covariance: np.ndarray, weights: np.ndarray, tolerance: float) -> np.ndarray:
+    """Return columns M (N, r) with M M^T ~ the covariance, its principal axes.
 
-    Cholesky decomposition with diagonal pivots, which ends where no variance is left above
-    `tolerance` times the largest, and the principal axes of its few columns. It costs N r^2
-    operations.
+    They are orthogonal in the weighted inner product, in descending order. Cholesky decomposition
+    with diagonal pivots, which ends where no variance is left above `tolerance` times the largest,
+    and the principal axes of its few columns. It costs N r^2 operations.
 
     Parameters
     ----------
     covariance : ndarray, shape (N, N)
         Symmetric and positive semidefinite up to rounding. Where it is not finite, nor is M.
+    weights : ndarray, shape (N,)
+        Of the inner product; > 0.
     tolerance : float
     """
     if not np.isfinite(np.trace(covariance)):
         return np.full((len(covariance), 1), np.nan)
-    rows = _pivoted_cholesky(np.ascontiguousarray(covariance), tolerance)
+    metric = np.sqrt(weights)
+    rows = _pivoted_cholesky(np.ascontiguousarray(covariance), metric, tolerance)
     values, axes = np.linalg.eigh(rows @ rows.T)
-    kept = values > tolerance * values[-1:]
-    return (rows.T @ axes[:, kept])[:, ::-1]
+    kept = np.count_nonzero(values > tolerance * values[-1:])
+    axes = axes[:, len(values) - kept :][:, ::-1]
+    return (rows.T @ axes) / metric[:, None]

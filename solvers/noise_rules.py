@@ -1,7 +1,7 @@
 """Quadrature rules for expectations over independent standard Gaussian modes.
 
 A rule turns the scales of the modes, in descending order of variance, into nodes z of shape
-(M, r) and weights of shape (M,) with E f(z) ~ sum_m weights[m] f(nodes[m]). It decides itself
+(M, r) and weights of shape (M,) with E f(z) ~ sum_m weights[m] f(z[m]). It decides itself
 how many modes r it keeps. Three rules share this interface:
 
 - `SparseRule`: the leading mode resolved by an equidistant rule, which converges geometrically
@@ -23,9 +23,44 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from solvers.stretching import Thresholds, stretched
-
 Rule = tuple[np.ndarray, np.ndarray]
+
+
+class Nodes(NamedTuple):
+    """Nodes of a rule with two kinds of weights.
+
+    Parameters
+    ----------
+    z : ndarray, shape (M, r)
+    weights : ndarray, shape (M,)
+    rest : ndarray, shape (M,)
+        Weights of the paths around which the other modes act to first order; zero for a rule
+        that leaves the other modes out.
+    """
+
+    z: np.ndarray
+    weights: np.ndarray
+    rest: np.ndarray
+
+
+class Thresholds(NamedTuple):
+    """Where integrands bend, and how sharply; see `solvers.stretching`.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (q,)
+        z_k, seen from zero in all other modes; they may be any real numbers.
+    slope : ndarray, shape (r - 1,)
+    width : float
+    """
+
+    positions: np.ndarray
+    slope: np.ndarray
+    width: float
+
+    def moved(self, distance: float) -> Thresholds:
+        """Return the thresholds elsewhere."""
+        return self._replace(positions=self.positions + distance)
 
 
 class Check(NamedTuple):
@@ -58,21 +93,19 @@ class NoiseRule(Protocol):
     def bends(self) -> bool:
         """Whether nodes may follow thresholds."""
 
-    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
-        """Return nodes (M, r) and weights (M,) for modes of these scales, shape (r_max,).
+    @property
+    def negligible(self) -> float:
+        """Scale of modes that may be left out even to first order."""
+
+    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Nodes:
+        """Return the nodes for modes of these scales, shape (r_max,).
 
         With thresholds, which only a rule that `bends` takes, the leading coordinate is the
-        stretched one, and `solvers.stretching.placed` gives the nodes and what the weights lack.
+        stretched one, and `solvers.stretching.place` gives the nodes and what the weights lack.
         """
 
     def weighted(self, share: float) -> NoiseRule:
         """Return the rule for a part that counts `share` times as much as the others do."""
-
-    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return the weights of the paths around which the other modes act to first order.
-
-        Shape (M,), zero for a rule that leaves the other modes out.
-        """
 
     def checks(self) -> tuple[Check, ...]:
         """Return the rules whose results tell this rule's error."""
@@ -102,6 +135,8 @@ class SparseRule:
         The leading nodes cover [-reach, reach].
     atoms : int
         Atoms of the target's law to be taken one by one; a longer law is compressed to them.
+    negligible : float
+        Scale of modes that are left out even to first order.
     max_modes, max_points : int
         Bounds on the modes kept and on the points of the sparse grid; the tolerance is raised
         where they would be exceeded.
@@ -114,35 +149,37 @@ class SparseRule:
     max_modes: int = 24
     max_points: int = 2000
     atoms: int = 16
+    negligible: float = 1e-5
     symmetric: ClassVar[bool] = True
     fixed: ClassVar[bool] = True
     bends: ClassVar[bool] = True
     CHECK_FACTOR: ClassVar[float] = 0.1
 
-    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
-        """Return nodes and weights; see the class and `NoiseRule`."""
-        rest, rest_weights = self._sparse_grid(np.asarray(scales)[1 : self.max_modes])
+    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Nodes:
+        """Return nodes and weights; see the class and `NoiseRule`.
+
+        Other modes act to first order on the paths that the leading rule runs through alone.
+        """
+        others, other_weights = self._sparse_grid(np.asarray(scales)[1 : self.max_modes])
         if thresholds is None:
             leading, leading_weights = equidistant(self.spacing, self.offset, self.reach)
         else:
-            ends = np.array([-self.reach, self.reach])
-            reach = np.abs(stretched(ends, thresholds.positions, thresholds.width)[0]).max()
-            leading, _ = equidistant(self.spacing, self.offset, float(reach))
+            from solvers.stretching import stretched  # numba is imported only where it is needed
+
+            ends = (-self.reach, self.reach)
+            reach = max(abs(stretched(z, thresholds.positions, thresholds.width)[0]) for z in ends)
+            leading, _ = equidistant(self.spacing, self.offset, reach)
             leading_weights = np.ones_like(leading)
-        z = np.concatenate(
-            [np.repeat(leading, len(rest))[:, None], np.tile(rest, (leading.size, 1))], axis=1
-        )
-        return z, np.outer(leading_weights, rest_weights).ravel()
+        z = np.empty((leading.size, *others.shape[:1], 1 + others.shape[1]))
+        z[..., 0], z[..., 1:] = leading[:, None], others
+        alone = ~others.any(axis=1)
+        weights = np.outer(leading_weights, other_weights)
+        rest = np.outer(leading_weights, alone)
+        return Nodes(z.reshape(-1, z.shape[-1]), weights.ravel(), rest.ravel())
 
     def weighted(self, share: float) -> SparseRule:
         """Return the rule that keeps terms of this share and importance from `tolerance` on."""
         return replace(self, tolerance=self.tolerance / share)
-
-    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return the leading rule's weights on the paths that it runs through alone."""
-        centre = ~nodes[:, 1:].any(axis=1)
-        _, where = np.unique(nodes[:, 0], return_inverse=True)
-        return np.where(centre, np.bincount(where, weights)[where], 0.0)
 
     def checks(self) -> tuple[Check, ...]:
         """Return the rule shifted by half a spacing, and one with a larger sparse grid.
@@ -270,14 +307,11 @@ class _OwnModes:
 
     fixed: ClassVar[bool] = True
     bends: ClassVar[bool] = False
+    negligible: ClassVar[float] = 0.0
 
     def weighted(self, share: float) -> Self:
         """Return the rule itself, whatever the share."""
         return self
-
-    def rest_weights(self, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return zeros: no path carries further modes."""
-        return np.zeros(len(nodes))
 
 
 @dataclass(frozen=True)
@@ -290,14 +324,14 @@ class SobolRule(_OwnModes):
     atoms: int = 64
     symmetric: ClassVar[bool] = False
 
-    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
+    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Nodes:
         """Return nodes (paths, r) and equal weights, r = min(modes, len(scales))."""
         from scipy.special import ndtri
         from scipy.stats import qmc
 
         modes = min(self.modes, len(scales))
         net = qmc.Sobol(modes, scramble=True, rng=self.seed).random(self.paths)
-        return ndtri(net), np.full(self.paths, 1.0 / self.paths)
+        return _equal(ndtri(net))
 
     def checks(self) -> tuple[Check, ...]:
         """Return two more scrambles; the mean of all three is the improved result."""
@@ -314,11 +348,11 @@ class MonteCarloRule(_OwnModes):
     atoms: int = 64
     symmetric: ClassVar[bool] = False
 
-    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
+    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Nodes:
         """Return nodes (paths, r) and equal weights, r = min(modes, len(scales))."""
         modes = min(self.modes, len(scales))
         z = np.random.default_rng(self.seed).standard_normal((self.paths, modes))
-        return z, np.full(self.paths, 1.0 / self.paths)
+        return _equal(z)
 
     def checks(self) -> tuple[Check, ...]:
         """Return two more samples; the mean of all three is the improved result."""
@@ -337,11 +371,11 @@ class QuadraticRule(_OwnModes):
     symmetric: ClassVar[bool] = True
     fixed: ClassVar[bool] = False
 
-    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Rule:
+    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Nodes:
         """Return the 2 r nodes and equal weights."""
         count = len(scales)
         axes = np.sqrt(count) * np.eye(count)
-        return np.concatenate([axes, -axes]), np.full(2 * count, 0.5 / count)
+        return _equal(np.concatenate([axes, -axes]))
 
     def checks(self) -> tuple[Check, ...]:
         """Return nothing: there is no error to estimate."""
@@ -353,12 +387,18 @@ def _reseeded(rule: SobolRule | MonteCarloRule) -> tuple[Check, ...]:
     return tuple(Check(replace(rule, seed=int(seed)), 1.0 / 3.0) for seed in seeds)
 
 
-def fold(nodes: np.ndarray, weights: np.ndarray) -> Rule:
+def _equal(z: np.ndarray) -> Nodes:
+    return Nodes(z, np.full(len(z), 1.0 / len(z)), np.zeros(len(z)))
+
+
+def fold(nodes: Nodes) -> Nodes:
     """Return one of each pair z, -z of a symmetric rule, with twice the weight.
 
     It serves integrands that are even in z.
     """
-    first = np.argmax(nodes != 0, axis=1)
-    sign = np.sign(nodes[np.arange(len(nodes)), first])
+    z, weights, rest = nodes
+    first = np.argmax(z != 0, axis=1)
+    sign = np.sign(z[np.arange(len(z)), first])
     keep = sign >= 0
-    return nodes[keep], np.where(sign > 0, 2.0, 1.0)[keep] * weights[keep]
+    double = np.where(sign > 0, 2.0, 1.0)[keep]
+    return Nodes(z[keep], double * weights[keep], double * rest[keep])

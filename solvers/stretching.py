@@ -13,89 +13,85 @@ and since its nodes follow the thresholds, integrals are smooth functions of whe
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
 
 import numpy as np
+from numba import njit
+
+from solvers.noise_rules import Thresholds
 
 STRETCH = 0.5  # nodes at STRETCH times the spacing for each unit of log distance
 ACCURACY = 1e-10  # of x(z)
-TABLE = 400  # points about each threshold, from which Newton steps start
-MAX_STEPS = 50
-FEW_STEPS = 8  # from a guess
+MAX_STEPS = 60
 
 
-class Thresholds(NamedTuple):
-    """Where integrands bend, and how sharply.
+@njit(cache=True, error_model="numpy")
+def stretched(z, positions, width):
+    """Return x(z) and dx/dz for one z and thresholds (q,)."""
+    x, slope = z, 1.0
+    for position in positions:
+        away = (z - position) / width
+        x += STRETCH * (math.asinh(away) + math.asinh(position / width))
+        slope += STRETCH / (width * math.sqrt(1.0 + away * away))
+    return x, slope
 
-    Parameters
-    ----------
-    positions : ndarray, shape (q,)
-        z_k; they may be any real numbers.
-    slope : ndarray, shape (r - 1,)
-    width : float
+
+@njit(error_model="numpy")
+def _nearest(x, positions, width):
+    """Return the threshold next to z(x)."""
+    k = 0
+    while k + 1 < positions.size:
+        middle = 0.5 * (positions[k] + positions[k + 1])
+        if x <= stretched(middle, positions, width)[0]:
+            break
+        k += 1
+    return positions[k]
+
+
+@njit(error_model="numpy")
+def _unstretched(x, positions, width, guess):
+    """Return z(x) and dx/dz there, by Newton's method from a guess.
+
+    The unknown is y = asinh((z - z_k)/width) about the nearest threshold, in which x is smooth:
+    x = x(z_k) + width sinh(y) + STRETCH y + what the other thresholds add, which grows too. So
+    either of the first two terms alone bounds |y|.
     """
-
-    positions: np.ndarray
-    slope: np.ndarray
-    width: float
-
-    def shift(self, rest: np.ndarray) -> np.ndarray:
-        """Return by how much other modes (M, s) move the thresholds down, shape (M,)."""
-        count = min(rest.shape[1], self.slope.size)
-        return rest[:, :count] @ self.slope[:count]
-
-
-def stretched(z: np.ndarray, positions: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return x(z) and dx/dz for z (M,) and thresholds (q,)."""
-    away = (z - positions[:, None]) / width
-    x = z + STRETCH * (np.arcsinh(away).sum(axis=0) + np.arcsinh(positions / width).sum())
-    return x, 1.0 + STRETCH / width * (1.0 / np.sqrt(1.0 + away * away)).sum(axis=0)
-
-
-def unstretched(
-    x: np.ndarray, positions: np.ndarray, width: float, guess: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return z(x) and dx/dz there by Newton's method, from a guess where there is a good one."""
-    if guess is not None:
-        z, slope, done = _newton(x, positions, width, guess, -np.inf, np.inf, FEW_STEPS)
-        if done:
-            return z, slope
-    low, high = min(x.min(), -1.0), max(x.max(), 1.0)  # they bracket z: x(0) = 0 and dx/dz >= 1
-    reach = np.arcsinh((high - low) / width)
-    distances = width * np.sinh(np.linspace(-reach, reach, TABLE))
-    inner = (positions[:, None] + distances).ravel()
-    table = np.unique(np.concatenate([[low], inner[(inner > low) & (inner < high)], [high]]))
-    values, _ = stretched(table, positions, width)
-    cell = np.clip(np.searchsorted(values, x) - 1, 0, table.size - 2)
-    start = np.interp(x, values, table)
-    ends = table[cell], table[cell + 1]
-    z, slope, _ = _newton(x, positions, width, start, *ends, MAX_STEPS)
+    position = _nearest(x, positions, width)
+    away = x - stretched(position, positions, width)[0]
+    bound = min(math.asinh(abs(away) / width), abs(away) / STRETCH)
+    low, high = (0.0, bound) if away > 0.0 else (-bound, 0.0)
+    y = min(max(math.asinh((guess - position) / width), low), high)
+    for _ in range(MAX_STEPS):
+        z = position + width * math.sinh(y)
+        found, slope = stretched(z, positions, width)
+        miss = found - x
+        if abs(miss) < ACCURACY:
+            break
+        if miss > 0.0:
+            high = y
+        else:
+            low = y
+        y -= miss / (slope * width * math.cosh(y))
+        if not low < y < high:
+            y = 0.5 * (low + high)
     return z, slope
 
 
-def _newton(
-    x: np.ndarray,
-    positions: np.ndarray,
-    width: float,
-    z: np.ndarray,
-    low: np.ndarray | float,
-    high: np.ndarray | float,
-    max_steps: int,
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Solve x(z) = x from z within [low, high]; return z, dx/dz, and whether it converged."""
-    for _ in range(max_steps):
-        found, slope = stretched(z, positions, width)
-        miss = found - x
-        if np.abs(miss).max() < ACCURACY:
-            return z, slope, True
-        z = np.minimum(np.maximum(z - miss / slope, low), high)
-    return z, slope, False
+@njit(cache=True, error_model="numpy")
+def _place(nodes, positions, slopes, width, z, factors):
+    """See `place`."""
+    for m in range(len(nodes)):
+        shift = 0.0
+        for k in range(min(slopes.size, nodes.shape[1] - 1)):
+            shift += slopes[k] * nodes[m, 1 + k]
+        origin, _ = stretched(shift, positions, width)
+        seen, slope = _unstretched(nodes[m, 0] + origin, positions, width, z[m, 0] + shift)
+        z[m, 0] = seen - shift
+        factors[m] = math.exp(-0.5 * z[m, 0] ** 2) / slope
 
 
-def placed(
-    nodes: np.ndarray, thresholds: Thresholds, guess: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return nodes with x turned into z_0, and the factors of their weights.
+def place(nodes: np.ndarray, thresholds: Thresholds, z: np.ndarray) -> np.ndarray:
+    """Turn x into z_0, and return the factors exp(-z_0^2/2) dz_0/dx of the weights, shape (M,).
 
     Thresholds at z_k - s are those at z_k seen from z_0 + s, up to a constant:
     x(z_0; z_k - s) = x(z_0 + s; z_k) - x(s; z_k).
@@ -105,20 +101,10 @@ def placed(
     nodes : ndarray, shape (M, r)
         x and the other modes.
     thresholds : Thresholds
-    guess : ndarray, shape (M,), optional
-        z_0 for similar thresholds.
-
-    Returns
-    -------
     z : ndarray, shape (M, r)
-    factors : ndarray, shape (M,)
-        exp(-z_0^2/2) dz_0/dx.
+        Its first column holds a guess of z_0, and is overwritten by it.
     """
-    positions, width = thresholds.positions, thresholds.width
-    shift = thresholds.shift(nodes[:, 1:])
-    origin, _ = stretched(shift, positions, width)
-    if guess is not None:
-        guess = guess + shift
-    z, slope = unstretched(nodes[:, 0] + origin, positions, width, guess)
-    z = z - shift
-    return np.concatenate([z[:, None], nodes[:, 1:]], axis=1), np.exp(-0.5 * z**2) / slope
+    factors = np.empty(len(nodes))
+    positions, slopes, width = thresholds
+    _place(nodes, np.sort(positions), np.ascontiguousarray(slopes), width, z, factors)
+    return factors

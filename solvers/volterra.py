@@ -358,19 +358,31 @@ def solve_paths(
 def _in_chunks(task: Callable[[slice], T], paths: int, work: float) -> list[T]:
     """Run a task on chunks of the paths, in threads where that pays; return the results in order.
 
-    The chunks follow from the number of paths and the work for each, and so do all results.
+    The chunks follow from the number of paths and the work for each, and so do all results. The
+    calling thread takes part, since others take as long to wake up as a chunk lasts.
     """
     chunks = max(1, min(CHUNKS, int(paths * work / LEAST_WORK), paths // LANES))
     size = LANES * -(-paths // (LANES * chunks))
     parts = [slice(begin, begin + size) for begin in range(0, paths, size)]
     if THREADS == 1 or len(parts) == 1:
         return [task(part) for part in parts]
-    return list(_pool().map(task, parts))
+    left = iter(range(len(parts)))  # its next is atomic
+    results: dict[int, T] = {}
+
+    def work_on() -> None:
+        for k in left:
+            results[k] = task(parts[k])
+
+    helpers = [_pool().submit(work_on) for _ in range(min(THREADS, len(parts)) - 1)]
+    work_on()
+    for helper in helpers:
+        helper.result()
+    return [results[k] for k in range(len(parts))]
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS)
+    return ThreadPoolExecutor(max(THREADS - 1, 1))
 
 
 # --- responses ---------------------------------------------------------------------------------

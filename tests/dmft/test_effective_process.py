@@ -21,7 +21,7 @@ from dmft.problem import Problem
 from dmft.self_consistency import SelfConsistency, Tolerance
 from dmft.signals import Bernoulli, BernoulliGaussian, Component, Discrete, Empirical, Gaussian
 from solvers.collocation import Grid
-from solvers.noise_rules import MonteCarloRule, SobolRule, SparseRule
+from solvers.noise_rules import MonteCarloRule, Nodes, SobolRule, SparseRule
 
 GRID = Grid(np.array([0.0, 0.1, 0.4, 1.2, 3.0, 6.0]), 4)
 NO_NOISE = np.zeros((GRID.size, GRID.size))
@@ -92,10 +92,11 @@ def test_principal_modes_rotate():
 @pytest.mark.parametrize("component", [Component(0.3, 0.7, 0.0), Component(1.0, -2.0, 0.0)])
 def test_drive_of_an_atom(component):
     kernels = kernels_of(DEFAULT)
-    drive = Drive.of(component, kernels.K.sum(axis=1), noise_root(kernels.C_G, WEIGHTS), WEIGHTS)
-    np.testing.assert_allclose(drive.mean, -component.mean * kernels.K @ np.ones(GRID.size))
+    drive = Drive.of(
+        component.std, kernels.K.sum(axis=1), noise_root(kernels.C_G, WEIGHTS), WEIGHTS
+    )
+    np.testing.assert_allclose(drive.k, kernels.K @ np.ones(GRID.size))
     np.testing.assert_allclose(drive.modes @ drive.modes.T, kernels.C_G, atol=1e-11)
-    assert drive.target == component.mean
     assert not np.any(drive.target_modes)
     assert np.all(drive.scales <= 1.0)
     assert drive.scales[0] == np.max(drive.scales)
@@ -105,15 +106,15 @@ def test_drive_of_an_atom(component):
 def test_drive_of_a_gaussian_component_has_the_joint_law_of_drive_and_target(component):
     # U = G - w* k with w* ~ N(m, s^2) independent of G
     kernels = kernels_of(DEFAULT)
-    drive = Drive.of(component, kernels.K.sum(axis=1), noise_root(kernels.C_G, WEIGHTS), WEIGHTS)
+    drive = Drive.of(
+        component.std, kernels.K.sum(axis=1), noise_root(kernels.C_G, WEIGHTS), WEIGHTS
+    )
     k, variance = kernels.K.sum(axis=1), component.std**2
     expected = kernels.C_G + variance * np.outer(k, k)
     np.testing.assert_allclose(drive.modes @ drive.modes.T, expected, atol=1e-11 * np.max(expected))
     np.testing.assert_allclose(
         drive.modes @ drive.target_modes, -variance * k, atol=1e-10 * variance * np.max(np.abs(k))
     )
-    np.testing.assert_allclose(drive.mean, -component.mean * k)
-    assert drive.target == component.mean
     known = drive.target_modes @ drive.target_modes
     assert 0.1 * variance < known <= variance * (1 + 1e-12)
     gram = (drive.modes.T * WEIGHTS) @ drive.modes
@@ -123,7 +124,7 @@ def test_drive_of_a_gaussian_component_has_the_joint_law_of_drive_and_target(com
 def test_aligned_drive_keeps_its_law_and_the_signs_of_the_previous():
     kernels = kernels_of(DEFAULT)
     root = noise_root(kernels.C_G, WEIGHTS)
-    drive = Drive.of(Component(1.0, 0.3, 0.8), kernels.K.sum(axis=1), root, WEIGHTS)
+    drive = Drive.of(0.8, kernels.K.sum(axis=1), root, WEIGHTS)
     signs = np.where(np.arange(drive.modes.shape[1]) % 3 == 1, -1.0, 1.0)
     flipped = replace(drive, modes=drive.modes * signs, target_modes=drive.target_modes * signs)
     aligned = flipped.aligned(drive)
@@ -191,17 +192,15 @@ class SomeModes:
     symmetric: bool = False
     fixed: bool = True
     bends: bool = False
+    negligible: float = 0.0
 
     def nodes(self, scales, thresholds=None):
-        z, weights = SparseRule(0.5, 1e-6).nodes(scales)
+        z, weights, _ = SparseRule(0.5, 1e-6).nodes(scales)
         z[:, self.left_out] = 0.0
-        return z, weights
+        return Nodes(z, weights, np.zeros(len(z)))
 
     def weighted(self, share):
         return self
-
-    def rest_weights(self, nodes, weights):
-        return np.zeros(len(nodes))
 
 
 @pytest.mark.parametrize("rule", [SparseRule(0.5, np.inf), SomeModes((2,))])

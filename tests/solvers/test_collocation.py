@@ -9,7 +9,6 @@ from scipy.special import airy
 from solvers.collocation import (
     Grid,
     Transfer,
-    causal_inverse,
     integration_block,
     lagrange_matrix,
     radau_nodes,
@@ -284,19 +283,3 @@ def test_a_grid_keeps_its_own_read_only_edges():
     assert grid.edges[1] == 0.3
     with pytest.raises(ValueError, match="read-only"):
         grid.edges[1] = 0.5
-
-
-@pytest.mark.parametrize("panels", [1, 2, 5, 23])
-def test_inverse_of_a_causal_matrix(panels):
-    stages = 7
-    grid = Grid(np.linspace(0.0, 1.0, panels + 1), stages)
-    matrix = np.eye(grid.size) + causal_operator(grid)
-    inverse = causal_inverse(matrix, stages)
-    np.testing.assert_allclose(inverse @ matrix, np.eye(grid.size), atol=1e-11)
-    panel = np.arange(grid.size) // stages
-    assert not np.any(inverse[panel[:, None] < panel])
-
-
-def test_a_singular_causal_matrix_is_refused():
-    with pytest.raises(np.linalg.LinAlgError):
-        causal_inverse(np.zeros((4, 4)), 2)

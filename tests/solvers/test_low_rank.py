@@ -15,9 +15,12 @@ COVARIANCES = {
 }
 
 
+ONE = np.ones(40)
+
+
 @pytest.mark.parametrize("covariance", COVARIANCES.values(), ids=COVARIANCES)
 def test_principal_modes_of_a_covariance(covariance):
-    modes = square_root(covariance, 1e-15)
+    modes = square_root(covariance, ONE, 1e-15)
     largest = np.max(np.abs(covariance))
     np.testing.assert_allclose(modes @ modes.T, covariance, atol=1e-13 * largest)
     gram = modes.T @ modes
@@ -26,18 +29,28 @@ def test_principal_modes_of_a_covariance(covariance):
     np.testing.assert_allclose(np.diag(gram), values[: len(gram)], atol=1e-13 * values[0])
 
 
+def test_modes_are_orthogonal_in_the_weighted_inner_product():
+    covariance, weights = COVARIANCES["Brownian motion"], np.exp(3 * T)
+    modes = square_root(covariance, weights, 1e-15)
+    np.testing.assert_allclose(modes @ modes.T, covariance, atol=1e-13)
+    gram = (modes.T * weights) @ modes
+    metric = np.sqrt(weights)
+    values = np.linalg.eigvalsh(metric[:, None] * covariance * metric)[::-1]
+    np.testing.assert_allclose(gram, np.diag(values[: len(gram)]), atol=1e-13 * values[0])
+
+
 def test_few_modes_suffice_for_an_analytic_covariance():
-    assert square_root(COVARIANCES["analytic"], 1e-15).shape[1] < 15
-    assert square_root(COVARIANCES["analytic"], 1e-3).shape[1] < 5
-    assert square_root(COVARIANCES["rank one"], 1e-15).shape == (40, 1)
+    assert square_root(COVARIANCES["analytic"], ONE, 1e-15).shape[1] < 15
+    assert square_root(COVARIANCES["analytic"], ONE, 1e-3).shape[1] < 5
+    assert square_root(COVARIANCES["rank one"], ONE, 1e-15).shape == (40, 1)
 
 
 def test_no_covariance_has_no_modes():
-    assert square_root(np.zeros((5, 5)), 1e-15).shape == (5, 0)
+    assert square_root(np.zeros((5, 5)), ONE[:5], 1e-15).shape == (5, 0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_modes_of_a_covariance_that_is_not_finite(bad):
     covariance = np.eye(4)
     covariance[2, 2] = bad
-    assert np.all(np.isnan(square_root(covariance, 1e-15)))
+    assert np.all(np.isnan(square_root(covariance, ONE[:4], 1e-15)))

@@ -165,7 +165,7 @@ def test_smolyak_is_symmetric_in_every_mode(indices):
 
 @pytest.mark.parametrize("rule", SPARSE)
 def test_sparse_rule_moments(rule):
-    z, weights = rule.nodes(SCALES)
+    z, weights, _ = rule.nodes(SCALES)
     assert z.shape == (weights.size, z.shape[1])
     assert weights.sum() == pytest.approx(1.0, abs=1e-13)
     np.testing.assert_allclose(weights @ z, 0.0, atol=1e-13)
@@ -183,11 +183,11 @@ def test_sparse_rule_moments(rule):
 
 
 def test_kept_modes_follow_the_scales_and_the_tolerance():
-    counts = [SparseRule(0.5, tol).nodes(SCALES)[0].shape[1] for tol in (np.inf, 0.02, 1e-3, 1e-9)]
+    counts = [SparseRule(0.5, tol).nodes(SCALES).z.shape[1] for tol in (np.inf, 0.02, 1e-3, 1e-9)]
     assert counts == [1, 2, 3, 6]  # scales^2 of the other modes: .09, .01, 9e-4, 1e-4, 1e-8
-    assert SparseRule(0.5, 1e-9, max_modes=3).nodes(SCALES)[0].shape[1] == 3
+    assert SparseRule(0.5, 1e-9, max_modes=3).nodes(SCALES).z.shape[1] == 3
     rules = [SparseRule(0.5, tolerance).nodes(SCALES) for tolerance in (2e-2, 5e-5)]
-    sixth = [weights @ z[:, 1] ** 6 for z, weights in rules]
+    sixth = [weights @ z[:, 1] ** 6 for z, weights, _ in rules]
     assert sixth[0] == pytest.approx(9.0)  # three nodes at 0 and +-sqrt 3
     assert sixth[1] == pytest.approx(15.0)  # scale^4 = 8.1e-3 passes: level 2 is exact
 
@@ -195,22 +195,21 @@ def test_kept_modes_follow_the_scales_and_the_tolerance():
 def test_cross_terms_need_a_smaller_tolerance():
     # scale_1^2 scale_2^2 = 9e-4
     for tolerance, expected in ((1e-3, 0.0), (8e-4, 1.0)):
-        z, weights = SparseRule(0.5, tolerance).nodes(SCALES)
+        z, weights, _ = SparseRule(0.5, tolerance).nodes(SCALES)
         assert weights @ (z[:, 1] ** 2 * z[:, 2] ** 2) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("rule", [SparseRule(0.5, 1e-9, max_points=30), SparseRule(0.5, 1e-4)])
 def test_number_of_points_is_bounded(rule):
     leading = equidistant(rule.spacing, rule.offset, rule.reach)[0].size
-    z, weights = rule.nodes(np.full(20, 0.6))
+    z, weights, _ = rule.nodes(np.full(20, 0.6))
     assert len(z) <= leading * rule.max_points
     assert weights.sum() == pytest.approx(1.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("rule", SPARSE)
 def test_the_leading_rule_alone_carries_the_other_modes(rule):
-    z, weights = rule.nodes(SCALES)
-    carried = rule.rest_weights(z, weights)
+    z, _, carried = rule.nodes(SCALES)
     leading, leading_weights = equidistant(rule.spacing, rule.offset, rule.reach)
     np.testing.assert_array_equal(z[carried > 0, 0], leading)
     assert not np.any(z[carried > 0, 1:])
@@ -219,14 +218,14 @@ def test_the_leading_rule_alone_carries_the_other_modes(rule):
 
 @pytest.mark.parametrize("rule", [SobolRule(64, 3), MonteCarloRule(64, 3), QuadraticRule()])
 def test_other_rules_carry_no_modes_beyond_their_own(rule):
-    z, weights = rule.nodes(SCALES)
-    np.testing.assert_array_equal(rule.rest_weights(z, weights), np.zeros(len(z)))
+    z, _, carried = rule.nodes(SCALES)
+    np.testing.assert_array_equal(carried, np.zeros(len(z)))
 
 
 @pytest.mark.parametrize("rule", SPARSE)
 def test_symmetric_rules_carry_z_and_minus_z_alike(rule):
     assert rule.symmetric
-    z, weights = rule.nodes(SCALES)
+    z, weights, _ = rule.nodes(SCALES)
     table = {tuple(point): w for point, w in zip((z + 0.0).tolist(), weights, strict=True)}
     assert len(table) == len(z)
     for point, weight in table.items():
@@ -236,17 +235,18 @@ def test_symmetric_rules_carry_z_and_minus_z_alike(rule):
 @pytest.mark.parametrize("rule", RANDOM)
 def test_random_rules_are_not_symmetric(rule):
     assert not rule.symmetric
-    z, _ = rule.nodes(SCALES)
+    z, *_ = rule.nodes(SCALES)
     assert not np.any(np.all(np.isclose(z[:, None], -z[None, :20]), axis=2))
 
 
 @pytest.mark.parametrize("rule", SPARSE)
 def test_fold_keeps_integrals_of_even_functions(rule):
-    z, weights = rule.nodes(SCALES)
-    half, double = fold(z, weights)
+    z, weights, rest = nodes = rule.nodes(SCALES)
+    half, double, carried = fold(nodes)
     at_zero = int(np.sum(np.all(z == 0, axis=1)))
     assert len(half) == (len(z) + at_zero) // 2
     assert double.sum() == pytest.approx(1.0, abs=1e-13)
+    assert carried @ half[:, 0] ** 2 == pytest.approx(rest @ z[:, 0] ** 2, rel=1e-13)
     direction = np.linspace(1.0, 0.4, z.shape[1])
     for even in (np.cos, np.cosh, np.square):
         assert double @ even(half @ direction) == pytest.approx(weights @ even(z @ direction))
@@ -258,7 +258,7 @@ def test_sparse_rule_is_exact_enough_for_a_smooth_function_of_all_modes():
     exact = np.cos(0.7) * np.exp(-0.5 * SCALES @ SCALES)
     errors = []
     for tolerance in (np.inf, 0.05, 1e-3, 1e-8):
-        z, weights = SparseRule(0.25, tolerance).nodes(SCALES)
+        z, weights, _ = SparseRule(0.25, tolerance).nodes(SCALES)
         found = weights @ np.cos(z @ SCALES[: z.shape[1]] + 0.7)
         errors.append(abs(found - exact))
     assert all(fine < coarse / 8 for coarse, fine in pairwise(errors))
@@ -269,7 +269,7 @@ def test_sparse_rule_resolves_a_threshold_in_the_leading_mode():
     mean, threshold = 0.4, 0.6
     scales = np.array([1.0, 0.2, 0.05])
     exact = soft_threshold_mean(mean, np.sqrt(scales @ scales), threshold)
-    z, weights = SparseRule(0.025, 1e-5).nodes(scales)
+    z, weights, _ = SparseRule(0.025, 1e-5).nodes(scales)
     found = weights @ soft(mean + z @ scales[: z.shape[1]], threshold)
     assert found == pytest.approx(exact, abs=2e-4)
     leading = weights @ soft(mean + z[:, 0], threshold)
@@ -282,13 +282,13 @@ def test_sparse_rule_resolves_a_threshold_in_the_leading_mode():
 
 @pytest.mark.parametrize("rule", RANDOM)
 def test_random_rules(rule):
-    z, weights = rule.nodes(SCALES)
+    z, weights, _ = rule.nodes(SCALES)
     assert z.shape == (1024, 4)
     np.testing.assert_array_equal(weights, 1 / 1024)
-    assert replace(rule, modes=50).nodes(SCALES)[0].shape == (1024, 6)
-    again, _ = rule.nodes(SCALES)
+    assert replace(rule, modes=50).nodes(SCALES).z.shape == (1024, 6)
+    again, *_ = rule.nodes(SCALES)
     np.testing.assert_array_equal(z, again)
-    other, _ = replace(rule, seed=4).nodes(SCALES)
+    other, *_ = replace(rule, seed=4).nodes(SCALES)
     assert not np.any(z == other)
     error = 1 / np.sqrt(1024)
     np.testing.assert_allclose(z.mean(axis=0), 0.0, atol=4 * error)
@@ -301,7 +301,7 @@ def rms_errors(kind, sizes):
     exact = np.cos(0.7) * np.exp(-0.5 * SCALES @ SCALES)
 
     def error(size, seed):
-        z, weights = kind(size, 6, seed).nodes(SCALES)
+        z, weights, _ = kind(size, 6, seed).nodes(SCALES)
         return weights @ np.cos(z @ SCALES + 0.7) - exact
 
     return [np.sqrt(np.mean([error(n, s) ** 2 for s in range(12)])) for n in sizes]
@@ -328,7 +328,7 @@ def test_checks_are_other_rules(rule):
     checks = rule.checks()
     rules = [rule, *(check.rule for check in checks)]
     assert len(rules) == 3
-    points = [r.nodes(SCALES)[0] for r in rules]
+    points = [r.nodes(SCALES).z for r in rules]
     for one, two in ((0, 1), (0, 2), (1, 2)):
         assert rules[one] != rules[two]
         same = points[one].shape == points[two].shape and np.allclose(points[one], points[two])
@@ -344,14 +344,14 @@ def test_checks_of_the_sparse_rule():
     assert larger.share == 1.0
     assert larger.rule.tolerance < rule.tolerance
     assert larger.rule.atoms > rule.atoms
-    assert len(larger.rule.nodes(SCALES)[0]) > len(rule.nodes(SCALES)[0])
+    assert len(larger.rule.nodes(SCALES).z) > len(rule.nodes(SCALES).z)
 
 
 def improved(rule, f):
     """The integral by a rule and that which its checks improve."""
 
     def integral(r):
-        z, weights = r.nodes(SCALES)
+        z, weights, _ = r.nodes(SCALES)
         return weights @ f(z @ SCALES[: z.shape[1]])
 
     first = integral(rule)
@@ -371,14 +371,14 @@ def test_checks_of_random_rules_average_three_of_them():
     rule = SobolRule(256, 4, 1)
     rules = [rule, *(check.rule for check in rule.checks())]
     _, better = improved(rule, np.cos)
-    parts = [np.cos(r.nodes(SCALES)[0] @ SCALES[:4]).mean() for r in rules]
+    parts = [np.cos(r.nodes(SCALES).z @ SCALES[:4]).mean() for r in rules]
     assert better == pytest.approx(np.mean(parts), rel=1e-12)
 
 
 def test_a_smaller_share_asks_for_fewer_points():
     rule = SparseRule(0.5, 1e-4)
     assert rule.weighted(1.0) == rule
-    counts = [len(rule.weighted(share).nodes(SCALES)[0]) for share in (4.0, 1.0, 0.25, 1e-9)]
+    counts = [len(rule.weighted(share).nodes(SCALES).z) for share in (4.0, 1.0, 0.25, 1e-9)]
     assert counts[0] > counts[1] > counts[2] > counts[3] == len(equidistant(0.5, 0.0, 6.5)[0])
     for other in (SobolRule(), MonteCarloRule(), QuadraticRule()):
         assert other.weighted(0.1) is other
