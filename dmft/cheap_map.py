@@ -40,7 +40,7 @@ PATIENCE = 60  # sweeps in which a part, or a correction, has to settle
 LONG_PATIENCE = 120  # sweeps after which the grid is taken part by part
 STRIDE = 2  # panels by which the part grows
 MAX_CUTS = 12  # of a part's last panels
-MARCH = 1.0  # error, in allowed ones, at which it grows
+MARCH = 0.1  # error, in allowed ones, at which it grows
 ROUGH = 0.1  # error, in allowed ones, that sweeps may leave while the grid is sought
 EXTRA_STAGES = 3  # of the grid of higher order
 # The error of that grid over the difference of the two. Each stage more gained a factor of 2.5
@@ -213,7 +213,7 @@ def _marched(
             guess = part.start()
         else:
             before = Averages.unpack(x, grid.leading(settled).size)
-            guess = extended(before, part.grid).pack()
+            guess = extended(before, part.grid, held=system.problem.lam > 0).pack()
         point = part.solve(part.process(cheap), guess, MARCH, PATIENCE)
         run.note(f"up to t = {part.grid.t_max:.3g}", point)
         if cuts > 0 and not point.success and grid.panels + STRIDE <= MAX_PANELS:

@@ -94,16 +94,27 @@ class Drive:
         return Drive(self.k, self.modes * sign, self.scales, self.target_modes * sign)
 
 
-def mode_weights(grid: Grid, C_G: np.ndarray) -> np.ndarray:
+def mode_weights(problem: Problem, grid: Grid, C_G: np.ndarray) -> np.ndarray:
     """Return the weights of the inner product that defines principal modes, shape (N,).
 
-    It is int f g dt / (t + 1e-3 t_max), about uniform in log t, so that early times count, plus
+    It is int f g dt / (t + initial time), about uniform in log t, so that early times count, plus
     f g at t_max, where modes of an integral alone fit worst, over the standard deviation of the
     noise, which may grow by orders of magnitude. It does not depend on how the grid is refined.
     """
-    weights = grid.weights / (grid.nodes + 1e-3 * grid.t_max)
+    weights = grid.weights / (grid.nodes + initial_time(problem))
     weights[-1] += 1.0
     return weights / np.sqrt(1.0 + np.maximum(np.diag(C_G), 0.0))
+
+
+def initial_time(problem: Problem) -> float:
+    """Return the time that the fastest rate at t = 0 asks for.
+
+    That rate is D(0) times the upper Marchenko-Pastur edge, plus the growth rate of order
+    sqrt(E w*^2 + sigma2) of weights that start small.
+    """
+    edge = (1 + problem.delta**-0.5) ** 2
+    _, D = initial_state(problem)
+    return float(1.0 / (edge * D + np.sqrt(problem.signal.second_moment + problem.sigma2)))
 
 
 def principal_modes(root: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +167,7 @@ def draw_paths(
     from solvers import volterra
 
     w_star = problem.signal.sample(rng, n)
-    root = noise_root(kernels.C_G, mode_weights(grid, kernels.C_G))
+    root = noise_root(kernels.C_G, mode_weights(problem, grid, kernels.C_G))
     noise = rng.standard_normal((n, root.shape[1])) @ root.T
     U = noise - w_star[:, None] * kernels.K.sum(axis=1)
     H = np.zeros_like(U)
@@ -209,7 +220,7 @@ class EffectiveProcess:
 
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""
-        weights = mode_weights(self.grid, kernels.C_G)
+        weights = mode_weights(self.problem, self.grid, kernels.C_G)
         root = noise_root(kernels.C_G, weights)
         k = kernels.K.sum(axis=1)
         self.failed_paths = 0

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dmft.effective_process import initial_state
+from dmft.effective_process import initial_time
 from dmft.kernels import Averages, build_residual
 from dmft.problem import Problem
 from dmft.self_consistency import Tolerance
@@ -21,15 +21,8 @@ COEFFICIENT = 10.0  # last Legendre coefficient over rtol at which a panel is sp
 
 
 def initial_grid(problem: Problem, t_max: float, rtol: float) -> Grid:
-    """Return geometric panels, the first as long as the fastest rate at t = 0 asks.
-
-    That rate is D(0) times the upper Marchenko-Pastur edge, plus the growth rate of order
-    sqrt(E w*^2 + sigma2) of weights that start small.
-    """
-    edge = (1 + problem.delta**-0.5) ** 2
-    _, D = initial_state(problem)
-    size = np.sqrt(problem.signal.second_moment + problem.sigma2)
-    first = min(1.0 / (edge * D + size), t_max / 3)
+    """Return geometric panels, the first as long as the fastest rate at t = 0 asks."""
+    first = min(initial_time(problem), t_max / 3)
     # the error of a panel falls about like its relative length to the power of seven
     log_ratio = LOG_RATIO * (rtol / 1e-3) ** (1 / 7)
     count = max(2, round(np.log(t_max / first) / log_ratio))
@@ -84,18 +77,28 @@ def _transfer(grid: Grid, target: Grid) -> Transfer:
     return Transfer(grid, target)
 
 
-def extended(averages: Averages, longer: Grid) -> Averages:
+def extended(averages: Averages, longer: Grid, held: bool) -> Averages:
     """Return the averages on a grid that goes on, with weights that stay, as a first guess there.
 
-    R_w(t, s) = -(A S)(t, s) stays at its last value too for s before the end of the old grid.
+    Weights that have come to rest do not respond any more: R_w(t, s) = -(A S)(t, s) stays at its
+    last value too for s before the end of the old grid. Weights that are `held` in balance forget:
+    A of a new panel is that of the panel before it, over as much more time as the new one takes.
     """
     size, added = len(averages.A), longer.size - len(averages.A)
-    last_D = averages.mean_D[-1]
+    p = longer.stages
     A = np.zeros((longer.size, longer.size))
     A[:size, :size] = averages.A
-    A[size:, :size] = averages.A[-1]
-    A[size:, size - 1] -= last_D
-    A[np.arange(size, longer.size), np.arange(size, longer.size)] = last_D
+    if held:
+        steps = np.diff(longer.edges)
+        for q in range(size // p, longer.panels):
+            here, before = A[q * p : (q + 1) * p], A[(q - 1) * p : q * p]
+            stretch = steps[q] / steps[q - 1]
+            here[:, p:], here[:, :p] = before[:, :-p] / stretch, before[:, :p] / stretch
+    else:
+        last_D = averages.mean_D[-1]
+        A[size:, :size] = averages.A[-1]
+        A[size:, size - 1] -= last_D
+        A[np.arange(size, longer.size), np.arange(size, longer.size)] = last_D
     vectors = (
         np.pad(x, (0, added), mode="edge")
         for x in (averages.mean_w, averages.overlap, averages.mean_D)
