@@ -12,6 +12,7 @@ from dmft.effective_process import (
     compressed,
     draw_paths,
     initial_state,
+    initial_time,
     mode_weights,
     noise_root,
     principal_modes,
@@ -25,8 +26,8 @@ from solvers.noise_rules import MonteCarloRule, Nodes, SobolRule, SparseRule
 
 GRID = Grid(np.array([0.0, 0.1, 0.4, 1.2, 3.0, 6.0]), 4)
 NO_NOISE = np.zeros((GRID.size, GRID.size))
-WEIGHTS = mode_weights(GRID, NO_NOISE)
 DEFAULT = Problem(0.5, 1.0, 0.1, 0.1)
+WEIGHTS = mode_weights(DEFAULT, GRID, NO_NOISE)
 
 
 @cache
@@ -69,12 +70,16 @@ def test_noise_root_of_no_noise():
 
 
 def test_mode_weights_integrate_in_about_the_logarithm_of_time():
-    fine = Grid(np.r_[0.0, np.geomspace(1e-4, 6.0, 30)], 6)
-    exact = np.log((6.0 + 6e-3) / 6e-3) + 1.0  # the point mass at t_max
-    silent = np.zeros((fine.size, fine.size))
-    assert mode_weights(fine, silent).sum() == pytest.approx(exact, rel=1e-9)
-    loud = mode_weights(fine, silent + 3.0)
-    np.testing.assert_allclose(loud, mode_weights(fine, silent) / 2.0, rtol=1e-14)
+    start = initial_time(DEFAULT)
+    assert start == pytest.approx(1.0 / ((1 + 2**0.5) ** 2 + 0.2**0.5))
+    for t_max in (6.0, 1e4):  # the first times count as much over long horizons
+        fine = Grid(np.r_[0.0, np.geomspace(1e-4, t_max, 60)], 6)
+        exact = np.log((t_max + start) / start) + 1.0  # the point mass at t_max
+        silent = np.zeros((fine.size, fine.size))
+        weights = mode_weights(DEFAULT, fine, silent)
+        assert weights.sum() == pytest.approx(exact, rel=1e-9)
+        loud = mode_weights(DEFAULT, fine, silent + 3.0)
+        np.testing.assert_allclose(loud, weights / 2.0, rtol=1e-14)
 
 
 def test_principal_modes_rotate():

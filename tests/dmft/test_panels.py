@@ -145,7 +145,7 @@ def test_an_extended_solution_stays_where_it_was():
     A = np.tril(rng.standard_normal((size, size)))
     C_w = rng.standard_normal((size + 1, size + 1))
     vectors = rng.standard_normal((3, size + 1))
-    longer = extended(Averages(C_w, A, *vectors), GRID)
+    longer = extended(Averages(C_w, A, *vectors), GRID, held=False)
     np.testing.assert_array_equal(longer.C_w[: size + 1, : size + 1], C_w)
     np.testing.assert_array_equal(
         longer.C_w[size + 1 :, : size + 1], np.tile(C_w[-1], (GRID.size - size, 1))
@@ -160,3 +160,18 @@ def test_an_extended_solution_stays_where_it_was():
     np.testing.assert_allclose(
         response[size:], np.tile(before[-1], (GRID.size - size, 1)), atol=1e-12
     )
+
+
+def test_weights_that_are_held_forget_as_they_did_before():
+    # A = E[D (I + K D)^(-1)] of stiff panels is K^(-1), which scales with their length
+    grid = Grid(np.array([0.0, 1.0, 3.0, 9.0, 18.0]), 4)
+    short = grid.leading(2)
+    inverse = np.linalg.inv(grid.integration)
+    A = np.linalg.inv(short.integration)
+    rest = np.ones(short.size + 1)
+    longer = extended(Averages(np.outer(rest, rest), A, rest, rest, rest), grid, held=True)
+    for q in range(4):
+        here = slice(4 * q, 4 * q + 4)
+        np.testing.assert_allclose(longer.A[here, here], inverse[here, here], atol=1e-12)
+    assert not np.any(np.triu(longer.A, 4))
+    np.testing.assert_allclose(longer.A[8:12, 4:8], A[4:8, :4] / 3.0, atol=1e-14)
