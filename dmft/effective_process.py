@@ -94,16 +94,24 @@ class Drive:
         return Drive(self.k, self.modes * sign, self.scales, self.target_modes * sign)
 
 
-def mode_weights(problem: Problem, grid: Grid, C_G: np.ndarray) -> np.ndarray:
-    """Return the weights of the inner product that defines principal modes, shape (N,).
+def time_weights(problem: Problem, grid: Grid) -> np.ndarray:
+    """Return the weights of int f g dt / (t + initial time) + f g at t_max, shape (N,).
 
-    It is int f g dt / (t + initial time), about uniform in log t, so that early times count, plus
-    f g at t_max, where modes of an integral alone fit worst, over the standard deviation of the
-    noise, which may grow by orders of magnitude. It does not depend on how the grid is refined.
+    It is about uniform in log t, so that early times count; at t_max modes of an integral alone
+    fit worst. It does not depend on how the grid is refined.
     """
     weights = grid.weights / (grid.nodes + initial_time(problem))
     weights[-1] += 1.0
-    return weights / np.sqrt(1.0 + np.maximum(np.diag(C_G), 0.0))
+    return weights
+
+
+def mode_weights(time_weights: np.ndarray, C_G: np.ndarray) -> np.ndarray:
+    """Return the weights of the inner product that defines principal modes, shape (N,).
+
+    They are those of time over the standard deviation of the noise, which may grow by orders of
+    magnitude.
+    """
+    return time_weights / np.sqrt(1.0 + np.maximum(C_G.diagonal(), 0.0))
 
 
 def initial_time(problem: Problem) -> float:
@@ -167,7 +175,7 @@ def draw_paths(
     from solvers import volterra
 
     w_star = problem.signal.sample(rng, n)
-    root = noise_root(kernels.C_G, mode_weights(problem, grid, kernels.C_G))
+    root = noise_root(kernels.C_G, mode_weights(time_weights(problem, grid), kernels.C_G))
     noise = rng.standard_normal((n, root.shape[1])) @ root.T
     U = noise - w_star[:, None] * kernels.K.sum(axis=1)
     H = np.zeros_like(U)
@@ -202,6 +210,7 @@ class EffectiveProcess:
         alone = [(c,) for c in components if c.std > 0]
         self._families = [_Family(members) for members in (atoms, *alone) if members]
         self._count = len(components)
+        self._time_weights = time_weights(problem, grid)
         self._map = mirror_arguments(problem, grid)
         self._start = initial_state(problem)
 
@@ -220,9 +229,9 @@ class EffectiveProcess:
 
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""
-        weights = mode_weights(self.problem, self.grid, kernels.C_G)
+        weights = mode_weights(self._time_weights, kernels.C_G)
         root = noise_root(kernels.C_G, weights)
-        k = kernels.K.sum(axis=1)
+        k = kernels.K @ np.ones(self.grid.size)
         self.failed_paths = 0
         total = Averages.zeros(self.grid.size)
         for family in self._families:

@@ -96,8 +96,8 @@ class SelfConsistency:
 
     def observables(self, x: Vector) -> np.ndarray:
         """Return test error and train error at t = 0 and the nodes, shape (2, N + 1)."""
-        averages = Averages.unpack(x, self.grid.size)
-        return 0.5 * np.stack([np.diag(averages.C_w), self.residual(x).variance])
+        C_w = Averages.unpack(x, self.grid.size).C_w
+        return 0.5 * np.array([C_w.diagonal(), self.residual(x).variance])
 
     def distance(self, new: Vector, old: Vector) -> float:
         """Return the largest change of an observable over its allowed error."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -77,8 +76,7 @@ def iterate(
     x = start
     history: list[float] = []
     before: tuple[np.ndarray, np.ndarray] | None = None
-    images: deque[np.ndarray] = deque(maxlen=memory)  # steps from one to the next
-    residuals: deque[np.ndarray] = deque(maxlen=memory)
+    steps = _Steps(memory, x.size)
     for _ in range(max_sweeps):
         image = mapping(x)
         change = distance(image, x)
@@ -87,14 +85,12 @@ def iterate(
         if left <= tolerance or not np.isfinite(change):
             return FixedPoint(image, x, left <= tolerance, tuple(history))
         residual = image - x
-        if before is not None:
-            images.append(image - before[0])
-            residuals.append(residual - before[1])
         if len(history) > 1 and change > history[-2]:
-            images.clear()
-            residuals.clear()
+            steps.forget()
+        elif before is not None:
+            steps.add(image - before[0], residual - before[1])
         before = image, residual
-        x = _mixed(image, residual, images, residuals)
+        x = steps.mixed(image, residual)
     return FixedPoint(image, x, False, tuple(history))
 
 
@@ -109,23 +105,39 @@ def _error_left(history: list[float]) -> float:
     return rate * last[-1] / (1.0 - rate) if rate < 1.0 else math.inf
 
 
-def _mixed(
-    image: np.ndarray,
-    residual: np.ndarray,
-    images: Collection[np.ndarray],
-    residuals: Collection[np.ndarray],
-) -> np.ndarray:
-    """Return the image after the steps of images that make its residual smallest."""
-    if not images:
-        return image
-    steps = np.stack(list(residuals))
-    with np.errstate(over="ignore", invalid="ignore"):  # a diverging iteration is reported later
-        gram = steps @ steps.T
-        gram[np.diag_indices_from(gram)] *= 1.0 + 1e-12  # parallel steps share their weight
-        target = steps @ residual
-    if not (np.all(np.isfinite(gram)) and np.all(np.isfinite(target)) and np.all(gram.diagonal())):
-        return image
-    mixed = image.copy()
-    for share, step in zip(np.linalg.solve(gram, target), images, strict=True):
-        mixed -= share * step
-    return mixed
+class _Steps:
+    """The last steps of images and residuals, and how they mix."""
+
+    def __init__(self, memory: int, size: int) -> None:
+        self._images = np.empty((memory, size))
+        self._residuals = np.empty((memory, size))
+        self._gram = np.empty((memory, memory))  # of the residuals' steps
+        self._taken = 0
+
+    def forget(self) -> None:
+        """Drop all steps."""
+        self._taken = 0
+
+    def add(self, image: np.ndarray, residual: np.ndarray) -> None:
+        """Take a step in place of the oldest."""
+        if len(self._gram) == 0:
+            return
+        slot = self._taken % len(self._gram)
+        self._taken += 1
+        self._images[slot], self._residuals[slot] = image, residual
+        count = min(self._taken, len(self._gram))
+        products = self._residuals[:count] @ residual
+        self._gram[slot, :count] = self._gram[:count, slot] = products
+
+    def mixed(self, image: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """Return the image after the steps of images that make its residual smallest."""
+        count = min(self._taken, len(self._gram))
+        if count == 0:
+            return image
+        gram = self._gram[:count, :count] + 0.0
+        gram.flat[:: count + 1] *= 1.0 + 1e-12  # parallel steps share their weight
+        target = self._residuals[:count] @ residual
+        finite = np.isfinite(gram).all() and np.isfinite(target).all()
+        if not (finite and gram.diagonal().all()):
+            return image
+        return image - np.linalg.solve(gram, target) @ self._images[:count]

@@ -16,6 +16,7 @@ from dmft.effective_process import (
     mode_weights,
     noise_root,
     principal_modes,
+    time_weights,
 )
 from dmft.networks import Deep, Diagonal, Linear, Product
 from dmft.problem import Problem
@@ -27,7 +28,7 @@ from solvers.noise_rules import MonteCarloRule, Nodes, SobolRule, SparseRule
 GRID = Grid(np.array([0.0, 0.1, 0.4, 1.2, 3.0, 6.0]), 4)
 NO_NOISE = np.zeros((GRID.size, GRID.size))
 DEFAULT = Problem(0.5, 1.0, 0.1, 0.1)
-WEIGHTS = mode_weights(DEFAULT, GRID, NO_NOISE)
+WEIGHTS = mode_weights(time_weights(DEFAULT, GRID), NO_NOISE)
 
 
 @cache
@@ -75,11 +76,9 @@ def test_mode_weights_integrate_in_about_the_logarithm_of_time():
     for t_max in (6.0, 1e4):  # the first times count as much over long horizons
         fine = Grid(np.r_[0.0, np.geomspace(1e-4, t_max, 60)], 6)
         exact = np.log((t_max + start) / start) + 1.0  # the point mass at t_max
-        silent = np.zeros((fine.size, fine.size))
-        weights = mode_weights(DEFAULT, fine, silent)
-        assert weights.sum() == pytest.approx(exact, rel=1e-9)
-        loud = mode_weights(DEFAULT, fine, silent + 3.0)
-        np.testing.assert_allclose(loud, weights / 2.0, rtol=1e-14)
+        assert time_weights(DEFAULT, fine).sum() == pytest.approx(exact, rel=1e-9)
+    np.testing.assert_array_equal(mode_weights(WEIGHTS, NO_NOISE), WEIGHTS)
+    np.testing.assert_allclose(mode_weights(WEIGHTS, NO_NOISE + 3.0), WEIGHTS / 2.0, rtol=1e-14)
 
 
 def test_principal_modes_rotate():
