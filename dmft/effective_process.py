@@ -27,6 +27,7 @@ INACTIVE = 1e-13  # D t_max below which a path does not respond
 STEEP = 3.0  # standard deviation of H at the horizon from which thresholds count as sharp
 DEEP = 30.0  # D at a threshold over D at H = 0 that makes it one
 OUTGROWN = 0.7  # change of the log width at which nodes are placed anew
+TRUNCATION = 0.03  # of the scale from which modes count, for what is left of the noise
 TOGETHER = 4096  # most paths that are solved in one call, for the sake of memory
 
 
@@ -141,11 +142,14 @@ def principal_modes(root: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, 
     return root @ rotation, rotation
 
 
-def noise_root(C_G: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the principal modes of the covariance C_G, shape (N, r), in descending order."""
+def noise_root(C_G: np.ndarray, weights: np.ndarray, negligible: float = 0.0) -> np.ndarray:
+    """Return the principal modes of the covariance C_G, shape (N, r), in descending order.
+
+    They account for the noise up to a share `negligible` of its standard deviation at any time.
+    """
     from solvers.low_rank import square_root  # numba is imported only when a solve starts
 
-    return square_root(C_G, weights, 1e-15)
+    return square_root(C_G, weights, 1e-15, negligible**2)
 
 
 def initial_state(problem: Problem) -> tuple[float, float]:
@@ -210,6 +214,8 @@ class EffectiveProcess:
         alone = [(c,) for c in components if c.std > 0]
         self._families = [_Family(members) for members in (atoms, *alone) if members]
         self._count = len(components)
+        # modes of Gaussian targets count by their share in the target too, see `_counts`
+        self._negligible = TRUNCATION * rule.negligible if not alone else 0.0
         self._time_weights = time_weights(problem, grid)
         self._map = mirror_arguments(problem, grid)
         self._start = initial_state(problem)
@@ -230,7 +236,7 @@ class EffectiveProcess:
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""
         weights = mode_weights(self._time_weights, kernels.C_G)
-        root = noise_root(kernels.C_G, weights)
+        root = noise_root(kernels.C_G, weights, self._negligible)
         k = kernels.K @ np.ones(self.grid.size)
         self.failed_paths = 0
         total = Averages.zeros(self.grid.size)

@@ -7,21 +7,24 @@ from numba import njit
 
 
 @njit(cache=True, error_model="numpy")
-def _pivoted_cholesky(covariance, metric, tolerance):
+def _pivoted_cholesky(covariance, metric, tolerance, negligible):
     """Return L (r, N) with L^T L close to the covariance times the metric on both sides."""
     N = len(covariance)
     rows = np.empty((N, N))
     left = np.empty(N)  # diagonal of what L does not account for yet
+    enough = np.empty(N)
     largest = 0.0
     for i in range(N):
         left[i] = metric[i] * covariance[i, i] * metric[i]
+        enough[i] = negligible * metric[i] * (1.0 + covariance[i, i]) * metric[i]
         largest = max(largest, left[i])
     for r in range(N):
-        pivot = 0
+        pivot, matters = 0, False
         for i in range(N):
             if left[i] > left[pivot]:
                 pivot = i
-        if not left[pivot] > tolerance * largest:  # nan ends it too
+            matters = matters or left[i] > enough[i]
+        if not (matters and left[pivot] > tolerance * largest):  # nan ends it too
             return rows[:r]
         row = rows[r]
         for i in range(N):
@@ -37,7 +40,9 @@ def _pivoted_cholesky(covariance, metric, tolerance):
     return rows
 
 
-def square_root(covariance: np.ndarray, weights: np.ndarray, tolerance: float) -> np.ndarray:
+def square_root(
+    covariance: np.ndarray, weights: np.ndarray, tolerance: float, negligible: float = 0.0
+) -> np.ndarray:
     """Return columns M (N, r) with M M^T ~ the covariance, its principal axes.
 
     They are orthogonal in the weighted inner product, in descending order. Cholesky decomposition
@@ -51,11 +56,14 @@ def square_root(covariance: np.ndarray, weights: np.ndarray, tolerance: float) -
     weights : ndarray, shape (N,)
         Of the inner product; > 0.
     tolerance : float
+        Weighted variance over the largest one that may be left out.
+    negligible : float
+        Variance v over 1 + v that may be left out everywhere.
     """
     if not np.isfinite(np.trace(covariance)):
         return np.full((len(covariance), 1), np.nan)
     metric = np.sqrt(weights)
-    rows = _pivoted_cholesky(np.ascontiguousarray(covariance), metric, tolerance)
+    rows = _pivoted_cholesky(np.ascontiguousarray(covariance), metric, tolerance, negligible)
     values, axes = np.linalg.eigh(rows @ rows.T)
     kept = np.count_nonzero(values > tolerance * values[-1:])
     axes = axes[:, len(values) - kept :][:, ::-1]

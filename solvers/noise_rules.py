@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice, product
 from typing import ClassVar, NamedTuple, Protocol, Self
 
@@ -207,7 +207,7 @@ class SparseRule:
                 for index in islice(candidates, self.max_points + 1)
             ]
             if _point_bound(indices) <= self.max_points:
-                return smolyak(indices, used.size)
+                return smolyak(tuple(indices), used.size)
             tolerance *= 2.0
 
 
@@ -247,12 +247,13 @@ def gauss_hermite(count: int) -> Rule:
     return x, weights / weights.sum()
 
 
-def smolyak(indices: list[tuple[int, ...]], modes: int) -> Rule:
-    """Return the sparse grid of a downward closed set of multi-indices.
+@lru_cache(maxsize=64)
+def smolyak(indices: tuple[tuple[int, ...], ...], modes: int) -> Rule:
+    """Return the sparse grid of a downward closed set of multi-indices; it is kept for later calls.
 
     Parameters
     ----------
-    indices : list of tuple
+    indices : tuple of tuples
         Levels of each mode; level l stands for 2 l + 1 Gauss-Hermite nodes.
     modes : int
         Length of the multi-indices.
@@ -279,7 +280,11 @@ def smolyak(indices: list[tuple[int, ...]], modes: int) -> Rule:
                 weight *= float(rule[1][pick])
             key = tuple(point)
             total[key] = total.get(key, 0.0) + weight
-    return np.array(list(total)).reshape(len(total), modes), np.array(list(total.values()))
+    nodes = np.array(list(total)).reshape(len(total), modes)
+    weights = np.array(list(total.values()))
+    nodes.setflags(write=False)
+    weights.setflags(write=False)
+    return nodes, weights
 
 
 def _combination_coefficient(index: tuple[int, ...], members: set[tuple[int, ...]]) -> int:

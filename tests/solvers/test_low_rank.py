@@ -45,6 +45,16 @@ def test_few_modes_suffice_for_an_analytic_covariance():
     assert square_root(COVARIANCES["rank one"], ONE, 1e-15).shape == (40, 1)
 
 
+def test_what_is_negligible_everywhere_is_left_out():
+    covariance = 50.0 * COVARIANCES["analytic"]
+    short = square_root(covariance, ONE, 1e-15, 1e-6)
+    left = np.diag(covariance - short @ short.T)
+    assert np.max(left / (1.0 + np.diag(covariance))) < 1e-6
+    shorter = short[:, :-1]
+    assert np.max(np.diag(covariance - shorter @ shorter.T)) > 1e-6
+    assert short.shape[1] < square_root(covariance, ONE, 1e-15).shape[1]
+
+
 def test_no_covariance_has_no_modes():
     assert square_root(np.zeros((5, 5)), ONE[:5], 1e-15).shape == (5, 0)
 
