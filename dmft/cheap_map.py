@@ -33,7 +33,7 @@ FIRST_SPACING = 0.5
 LAST_SPACING = 0.025
 DECAY = 3.5  # of the leading rule's error with 1 / spacing, small; 3.5 to 6 were measured
 LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
-NEGLIGIBLE = 1e-4  # of rtol, importance of modes that are left out even to first order
+NEGLIGIBLE = 1e-8  # of rtol, importance of modes that are left out even to first order
 MAX_ROUNDS = 12
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
 PATIENCE = 60  # sweeps in which a part, or a correction, has to settle
@@ -243,15 +243,12 @@ def _shifted(
 def _leading_spacing(spacing: float, change: float) -> float:
     """Return a spacing at which the shifted rule will move the solution little enough.
 
-    `change` is what it does now. Equidistant rules converge like exp(-DECAY / spacing); where that
-    has proved wrong once, the spacing is halved.
+    `change` is what it does now. Equidistant rules converge like exp(-DECAY / spacing).
     """
     if change <= LEADING_SHARE:
         return spacing
-    if spacing < FIRST_SPACING:
-        return 0.5 * spacing
     finer = 1.0 / (1.0 / spacing + np.log(change / (0.5 * LEADING_SHARE)) / DECAY)
-    return float(np.clip(finer, 0.5 * spacing, 0.9 * spacing))
+    return float(np.clip(finer, 0.5 * spacing, 0.8 * spacing))
 
 
 def prolonged(grid: Grid, target: Grid, x: np.ndarray) -> np.ndarray:

@@ -263,16 +263,31 @@ class TestWrongPhysicsIsSeen:
 
 
 def test_long_horizons_end_in_the_steady_state():
-    # the last panels are too long for the sweeps and are cut in two on the way
-    problem = dmft.Problem(delta=0.5, alpha=1.0, lam=0.003, sigma2=0.01)
+    problem = dmft.Problem(delta=0.5, alpha=5.0, lam=0.01, sigma2=0.1)
     lines = []
-    solution = solve(problem, 6667.0, t_eval=[6667.0], rtol=1e-2, progress=lines.append)
+    solution = solve(problem, 2e4, t_eval=[2e4], rtol=1e-2, progress=lines.append)
     assert solution.success
-    assert sum("up to t = " in line for line in lines) > 5
+    # the last panels are too long for the sweeps and are cut in two on the way
+    ends = [float(line.split()[4].rstrip(":")) for line in lines if line.startswith("up to t = ")]
+    assert np.any(np.diff(ends) < 0)
     steady = dmft.steady_state(problem)
     for name in ("test_error", "train_error"):
         value = getattr(steady, name)
         assert abs(solution.values[name][-1] / value - 1) < 2e-2
+
+
+def test_horizons_of_a_million_keep_early_times_resolved():
+    # the modes of the noise count early times as much as late ones
+    problem = dmft.Problem(delta=0.5, alpha=0.1, lam=0.1, sigma2=0.1)
+    times = np.array([0.5, 3.0, 10.0])
+    long = solve(problem, 1e6, t_eval=[*times, 1e6], rtol=1e-2)
+    assert long.success
+    assert long.grid.size < 150
+    short = solve(problem, 10.0, t_eval=times, rtol=1e-3)
+    for name in ("test_error", "train_error"):
+        np.testing.assert_allclose(long.values[name][:3], short.values[name], rtol=1e-2)
+        value = getattr(dmft.steady_state(problem), name)
+        assert abs(long.values[name][-1] / value - 1) < 1e-2
 
 
 def test_averages_without_a_residual_are_no_solution():
