@@ -12,7 +12,7 @@ measured in this one run.
 - Equal error: how much faster than direct simulation (whose error is extrapolated by 1/sqrt(seeds),
   its finite dimension let off) and than the textbook solver (whose error has a part that falls like
   1/sqrt(paths) and one like 1/steps, each measured) the first regime is solved.
-- Start-up: processes of their own, with an empty cache of compiled code.
+- Start-up: processes of their own, the first with an empty cache of compiled code.
 
 --full takes more seeds and repeats; --profile adds where the time of each regime's solve goes.
 """
@@ -301,7 +301,8 @@ def start_rows(repeats: int) -> Iterator[list[Any]]:
         f"{FIRST.sigma2}), {FIRST.t_max}, rtol={FIRST.rtol})"
     )
     with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+        # the first process leaves its bytecode to the second, as Python does by default
+        environment = {**os.environ, "NUMBA_CACHE_DIR": cache, "PYTHONDONTWRITEBYTECODE": ""}
 
         def process(code: str) -> float:
             command = [sys.executable, "-c", code]
@@ -321,10 +322,10 @@ def start_rows(repeats: int) -> Iterator[list[Any]]:
 GROUPS = ("path solves", "responses", "kernels, linear algebra", "rest")
 COMPILED, RESPONSES = "solvers/volterra.py", ("response", "sum")
 LINEAR_ALGEBRA = (
-    "linalg", "dmft/kernels.py", "solvers/collocation.py", "solvers/low_rank.py",
-    "solvers/stretching.py",
+    "linalg", "dmft/kernels.py", "solvers/causal_algebra.py", "solvers/collocation.py",
+    "solvers/low_rank.py", "solvers/fixed_point.py",
 )  # fmt: skip
-LINEAR_FUNCTIONS = ("noise_root", "principal_modes", "_mixed", "of", "aligned")
+LINEAR_FUNCTIONS = ("noise_root", "principal_modes", "of", "aligned")
 LISTED = 8
 
 

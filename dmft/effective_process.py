@@ -213,7 +213,7 @@ class EffectiveProcess:
         atoms = tuple(c for c in components if c.std == 0)
         alone = [(c,) for c in components if c.std > 0]
         self._families = [_Family(members) for members in (atoms, *alone) if members]
-        self._count = len(components)
+        self._components = components
         # modes of Gaussian targets count by their share in the target too, see `_counts`
         self._negligible = TRUNCATION * rule.negligible if not alone else 0.0
         self._time_weights = time_weights(problem, grid)
@@ -274,7 +274,7 @@ class EffectiveProcess:
 
     def _nodes(self, rule: NoiseRule, family: _Family, component: Component) -> Nodes:
         """Return the nodes of a rule for a component."""
-        rule = rule.weighted(component.probability * self._count)
+        rule = rule.weighted(component.probability * len(self._components))
         drive, thresholds = family.drive, family.thresholds
         if thresholds is not None:
             thresholds = thresholds.moved(component.mean * drive.threshold_drift)
