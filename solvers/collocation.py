@@ -104,12 +104,12 @@ class Grid:
         edges.setflags(write=False)
         object.__setattr__(self, "edges", edges)
 
-    @property
+    @cached_property
     def panels(self) -> int:
         """Number of panels."""
         return self.edges.size - 1
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of nodes."""
         return self.panels * self.stages

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from dmft import effective_process
 from dmft.effective_process import (
     Drive,
     EffectiveProcess,
@@ -325,6 +326,27 @@ def test_repeated_calls_evaluate_one_function():
     process.averages(kernels_of(DEFAULT, 1))
     agree(process.averages(kernels_of(DEFAULT)), first, 1e-9)
     assert process.failed_paths == 0
+
+
+@pytest.mark.parametrize("problem", NONLINEAR, ids=IDS)
+def test_averages_do_not_depend_on_how_many_paths_are_solved_together(problem, monkeypatch):
+    rule = SparseRule(0.5, 1e-2)
+    together = averages_of(problem, rule)
+    monkeypatch.setattr(effective_process, "TOGETHER", 16)
+    process = EffectiveProcess(problem, GRID, rule)
+    in_parts = process.averages(kernels_of(problem))
+    assert process.paths > 32
+    agree(in_parts, together, 1e-9)
+
+
+@pytest.mark.parametrize("problem", NONLINEAR, ids=IDS)
+def test_negligible_modes_are_left_out(problem):
+    exact, near, far = (
+        averages_of(problem, SparseRule(0.5, np.inf, negligible=scale))
+        for scale in (0.0, 1e-4, 0.3)
+    )
+    agree(near, exact, 1e-6)
+    assert np.max(np.abs(far.C_w - exact.C_w)) > 1e-4 * np.max(exact.C_w)
 
 
 def test_averages_are_causal():
