@@ -147,7 +147,7 @@ class SparseRule:
     offset: float = 0.0
     reach: float = 6.5
     max_modes: int = 24
-    max_points: int = 2000
+    max_points: int = 10_000
     atoms: int = 16
     negligible: float = 1e-5
     symmetric: ClassVar[bool] = True
