@@ -28,6 +28,7 @@ STEEP = 3.0  # standard deviation of H at the horizon from which thresholds coun
 DEEP = 30.0  # D at a threshold over D at H = 0 that makes it one
 OUTGROWN = 0.7  # change of the log width at which nodes are placed anew
 TRUNCATION = 0.03  # of the scale from which modes count, for what is left of the noise
+TINY = 1e-150  # in place of zero, below what may occur
 TOGETHER = 4096  # most paths that are solved in one call, for the sake of memory
 
 
@@ -59,7 +60,7 @@ class Drive:
     modes : ndarray, shape (N, r)
     scales : ndarray, shape (r,)
         Largest share of each mode in the standard deviation of U, in the sense of
-        max_t |mode(t)| / sqrt(1 + Var U(t)).
+        max_t |mode(t)| / sqrt(1 + Var U(t)): paths bend where H changes by one.
     target_modes : ndarray, shape (r,)
     """
 
@@ -73,13 +74,11 @@ class Drive:
         """Build the drive of components of a standard deviation; `root` (N, r) is one of C_G."""
         target_modes = np.zeros(root.shape[1])
         modes = root
-        if std > 0:
+        if std > 0 and np.isfinite(root).all():
             joint = np.concatenate([root, -std * k[:, None]], axis=1)
             modes, rotation = principal_modes(joint, weights)
             target_modes = std * rotation[-1]
-        deviation = np.sqrt(1.0 + np.einsum("ij,ij->i", modes, modes))
-        scales = np.abs(modes / deviation[:, None]).max(axis=0)
-        return cls(k, modes, scales, target_modes)
+        return cls(k, modes, shares(modes, 1.0), target_modes)
 
     @property
     def threshold_drift(self) -> float:
@@ -142,14 +141,22 @@ def principal_modes(root: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, 
     return root @ rotation, rotation
 
 
-def noise_root(C_G: np.ndarray, weights: np.ndarray, negligible: float = 0.0) -> np.ndarray:
+def shares(modes: np.ndarray, unit: float) -> np.ndarray:
+    """Return max_t |mode(t)| / sqrt(unit^2 + sum of all mode(t)^2), shape (r,), of modes (N, r)."""
+    deviation = np.sqrt(unit**2 + np.einsum("ij,ij->i", modes, modes))
+    return np.abs(modes / deviation[:, None]).max(axis=0)
+
+
+def noise_root(
+    C_G: np.ndarray, weights: np.ndarray, negligible: float = 0.0, unit: float = 1.0
+) -> np.ndarray:
     """Return the principal modes of the covariance C_G, shape (N, r), in descending order.
 
-    They account for the noise up to a share `negligible` of its standard deviation at any time.
+    What is left of the noise has a share below `negligible` in the sense of `shares`.
     """
     from solvers.low_rank import square_root  # numba is imported only when a solve starts
 
-    return square_root(C_G, weights, 1e-15, negligible**2)
+    return square_root(C_G, weights, 1e-15, negligible, unit)
 
 
 def initial_state(problem: Problem) -> tuple[float, float]:
@@ -215,10 +222,11 @@ class EffectiveProcess:
         self._families = [_Family(members) for members in (atoms, *alone) if members]
         self._components = components
         # modes of Gaussian targets count by their share in the target too, see `_counts`
-        self._negligible = TRUNCATION * rule.negligible if not alone else 0.0
+        self._truncation = TRUNCATION * rule.negligible if not alone else 0.0
         self._time_weights = time_weights(problem, grid)
         self._map = mirror_arguments(problem, grid)
         self._start = initial_state(problem)
+        self._unit = _least_drive(problem)
 
     @property
     def paths(self) -> int:
@@ -230,13 +238,14 @@ class EffectiveProcess:
         return sum(
             len(self._nodes(rule, family, component).weights)
             for family in self._families
+            if family.parts
             for component in family.components
         )
 
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""
         weights = mode_weights(self._time_weights, kernels.C_G)
-        root = noise_root(kernels.C_G, weights, self._negligible)
+        root = noise_root(kernels.C_G, weights, self._truncation, self._unit)
         k = kernels.K @ np.ones(self.grid.size)
         self.failed_paths = 0
         total = Averages.zeros(self.grid.size)
@@ -253,9 +262,9 @@ class EffectiveProcess:
         if family.parts and self.rule.fixed:
             drive = drive.aligned(family.drive)
         thresholds = self._thresholds(drive)
-        placed = self.rule.fixed and not family.outgrown(thresholds)
+        kept = self.rule.fixed and not family.outgrown(thresholds)
         family.drive, family.thresholds = drive, thresholds
-        if not placed:
+        if not kept:
             family.width = 0.0 if thresholds is None else thresholds.width
             family.parts = self._placed(family)
         if thresholds is not None:
@@ -364,8 +373,20 @@ class EffectiveProcess:
 
     def _counts(self, drive: Drive) -> np.ndarray:
         """Return which modes count, to first order, for the correlations of w and target."""
-        share = np.abs(drive.target_modes) / np.sqrt(self.problem.signal.second_moment + 1e-300)
-        return drive.scales * np.maximum(drive.scales, share) > self.rule.negligible**2
+        moment = self.problem.signal.second_moment
+        own = shares(drive.modes, self._unit)
+        target = np.abs(drive.target_modes) / np.sqrt(moment + TINY)
+        return own * np.maximum(own, target) > self.rule.negligible**2
+
+
+def _least_drive(problem: Problem) -> float:
+    """Return the H that moves a weight by its typical size at the start, or 1 where that is less.
+
+    Modes count in proportion to it: large starts stay in the linear part of their map.
+    """
+    size = np.sqrt(problem.signal.second_moment + problem.sigma2)
+    _, D = initial_state(problem)
+    return float(np.clip(size / (D + TINY), TINY, 1.0))
 
 
 class _Stratum(NamedTuple):
@@ -418,7 +439,7 @@ class _Part:
     """
 
     def __init__(self, strata: list[_Stratum], size: int) -> None:
-        self._strata = strata
+        self._components = [s.component for s in strata]
         columns = zip(*(s.nodes for s in strata), strict=True)
         self._reference = Nodes(*(np.concatenate(column) for column in columns))
         counts = [len(s.nodes.weights) for s in strata]
@@ -447,8 +468,7 @@ class _Part:
         """Move the nodes with thresholds, given for target 0, that drift with the target."""
         from solvers.stretching import place
 
-        for stratum, here in zip(self._strata, self._slices, strict=True):
-            component = stratum.component
+        for component, here in zip(self._components, self._slices, strict=True):
             own = thresholds.moved(component.mean * drift)
             factors = place(self._reference.z[here], own, self.z[here])
             for given, weights in (

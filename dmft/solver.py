@@ -184,11 +184,12 @@ def _checked(
 def _compile(progress: Progress) -> float:
     """Load or compile the kernels and return the seconds that took."""
     started = time.perf_counter()
-    from solvers import low_rank, volterra
+    from solvers import causal_algebra, low_rank, volterra
 
-    if not volterra.compiled():
+    if not (volterra.compiled() and causal_algebra.compiled()):
         progress("loading the compiled kernels (the first run on a machine compiles them)")
         volterra.compile_kernels()
+        causal_algebra.compile_kernels()
         low_rank.square_root(np.eye(1), np.ones(1), 0.0)
     return time.perf_counter() - started
 

@@ -123,7 +123,7 @@ def _set_inverse(matrix, p, size, inverse):
     M_qq^(-1).
     """
     groups = matrix.shape[1] // LANES
-    block, augmented = np.zeros((p, p + ROWS)), np.empty((p, 2 * p))
+    block, augmented = np.empty((p, p)), np.empty((p, 2 * p))
     rest = np.zeros((p + ROWS) * LANES)
     for first in range(size - p, -1, -p):
         _invert_block(matrix, first, p, block, augmented)
@@ -249,15 +249,27 @@ def filtered(response, S, scale, C, p):
         scale K C K^T.
     """
     size = len(C) - 1
-    right = _transposed(response, 0)
+    plain = response.T.copy()
     K, square = np.zeros_like(response), np.zeros_like(response)
     for group in range(-(-size // LANES)):
         end = _panel_end(group * LANES + LANES - 1, p, size)
         for row in range(0, end, ROWS):
-            _set_tile(K, row, group, _sum(right, S, row, group, row // p * p, end))
+            _set_tile(K, row, group, _sum(plain, S, row, group, row // p * p, end))
     _set_square(K, _transposed(C, 1), p, size, square)
     covariance = np.empty((size, size))
     for i in range(size):
         for j in range(i + 1):
             covariance[i, j] = covariance[j, i] = scale * square[i, j]
     return K, covariance
+
+
+def compiled() -> bool:
+    """Whether both kernels are compiled, or loaded from numba's cache."""
+    return bool(feedback.signatures and filtered.signatures)
+
+
+def compile_kernels() -> None:
+    """Compile both kernels, or load them from numba's cache."""
+    C = np.eye(3)
+    response, _ = feedback(np.eye(2), padded(np.eye(2)), 1.0, C, 2)
+    filtered(response, padded(np.eye(2)), 1.0, C, 2)

@@ -7,7 +7,7 @@ from numba import njit
 
 
 @njit(cache=True, error_model="numpy")
-def _pivoted_cholesky(covariance, metric, tolerance, negligible):
+def _pivoted_cholesky(covariance, metric, tolerance, negligible, unit):
     """Return L (r, N) with L^T L close to the covariance times the metric on both sides."""
     N = len(covariance)
     rows = np.empty((N, N))
@@ -16,7 +16,7 @@ def _pivoted_cholesky(covariance, metric, tolerance, negligible):
     largest = 0.0
     for i in range(N):
         left[i] = metric[i] * covariance[i, i] * metric[i]
-        enough[i] = negligible * metric[i] * (1.0 + covariance[i, i]) * metric[i]
+        enough[i] = (negligible * metric[i]) ** 2 * (unit**2 + covariance[i, i])
         largest = max(largest, left[i])
     for r in range(N):
         pivot, matters = 0, False
@@ -41,7 +41,11 @@ def _pivoted_cholesky(covariance, metric, tolerance, negligible):
 
 
 def square_root(
-    covariance: np.ndarray, weights: np.ndarray, tolerance: float, negligible: float = 0.0
+    covariance: np.ndarray,
+    weights: np.ndarray,
+    tolerance: float,
+    negligible: float = 0.0,
+    unit: float = 1.0,
 ) -> np.ndarray:
     """Return columns M (N, r) with M M^T ~ the covariance, its principal axes.
 
@@ -57,13 +61,14 @@ def square_root(
         Of the inner product; > 0.
     tolerance : float
         Weighted variance over the largest one that may be left out.
-    negligible : float
-        Variance v over 1 + v that may be left out everywhere.
+    negligible, unit : float
+        A standard deviation is left out where it is everywhere below `negligible` times
+        sqrt(unit^2 + variance).
     """
     if not np.isfinite(np.trace(covariance)):
         return np.full((len(covariance), 1), np.nan)
     metric = np.sqrt(weights)
-    rows = _pivoted_cholesky(np.ascontiguousarray(covariance), metric, tolerance, negligible)
+    rows = _pivoted_cholesky(np.ascontiguousarray(covariance), metric, tolerance, negligible, unit)
     values, axes = np.linalg.eigh(rows @ rows.T)
     kept = np.count_nonzero(values > tolerance * values[-1:])
     axes = axes[:, len(values) - kept :][:, ::-1]

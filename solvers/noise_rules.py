@@ -95,7 +95,7 @@ class NoiseRule(Protocol):
 
     @property
     def negligible(self) -> float:
-        """Scale of modes that may be left out even to first order."""
+        """Share in the drive of modes that may be left out even to first order."""
 
     def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Nodes:
         """Return the nodes for modes of these scales, shape (r_max,).
@@ -136,7 +136,7 @@ class SparseRule:
     atoms : int
         Atoms of the target's law to be taken one by one; a longer law is compressed to them.
     negligible : float
-        Scale of modes that are left out even to first order.
+        Share in the drive of modes that are left out even to first order.
     max_modes, max_points : int
         Bounds on the modes kept and on the points of the sparse grid; the tolerance is raised
         where they would be exceeded.
@@ -379,6 +379,8 @@ class QuadraticRule(_OwnModes):
     def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Nodes:
         """Return the 2 r nodes and equal weights."""
         count = len(scales)
+        if count == 0:
+            return _equal(np.zeros((1, 0)))
         axes = np.sqrt(count) * np.eye(count)
         return _equal(np.concatenate([axes, -axes]))
 
@@ -402,6 +404,8 @@ def fold(nodes: Nodes) -> Nodes:
     It serves integrands that are even in z.
     """
     z, weights, rest = nodes
+    if z.shape[1] == 0:
+        return nodes
     first = np.argmax(z != 0, axis=1)
     sign = np.sign(z[np.arange(len(z)), first])
     keep = sign >= 0

@@ -374,15 +374,20 @@ def _in_chunks(task: Callable[[slice], T], paths: int, work: float) -> list[T]:
             results[k] = task(parts[k])
 
     helpers = [_pool().submit(work_on) for _ in range(min(THREADS, len(parts)) - 1)]
-    work_on()
-    for helper in helpers:
-        helper.result()
+    try:
+        work_on()
+    finally:
+        for _ in left:  # where the work has failed, helpers stop too
+            pass
+        for helper in helpers:
+            if not helper.cancel():  # one that has not woken up by now has nothing left to do
+                helper.result()
     return [results[k] for k in range(len(parts))]
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(THREADS - 1, 1))
+    return ThreadPoolExecutor(THREADS - 1)
 
 
 # --- responses ---------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from dmft.problem import Problem
 from dmft.self_consistency import SelfConsistency, Tolerance
 from dmft.signals import Bernoulli, BernoulliGaussian, Component, Discrete, Empirical, Gaussian
 from solvers.collocation import Grid
-from solvers.noise_rules import MonteCarloRule, Nodes, SobolRule, SparseRule
+from solvers.noise_rules import MonteCarloRule, Nodes, QuadraticRule, SobolRule, SparseRule
 
 GRID = Grid(np.array([0.0, 0.1, 0.4, 1.2, 3.0, 6.0]), 4)
 NO_NOISE = np.zeros((GRID.size, GRID.size))
@@ -320,7 +320,7 @@ def test_many_atoms_may_be_compressed():
 
 def test_repeated_calls_evaluate_one_function():
     process = EffectiveProcess(DEFAULT, GRID, SparseRule(0.5, 1e-3))
-    assert process.paths == 0
+    assert process.paths == process.paths_of(SparseRule(0.5, 1e-4)) == 0
     first = process.averages(kernels_of(DEFAULT))
     assert process.paths > 0
     process.averages(kernels_of(DEFAULT, 1))
@@ -378,6 +378,26 @@ def test_unsolved_paths_are_counted_and_draws_refuse_them():
     assert process.failed_paths == process.paths > 0
     with pytest.raises(ArithmeticError, match="7 of 7 paths could not be solved"):
         draw_paths(DEFAULT, GRID, broken, 7, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("signal", [Bernoulli(0.1), BernoulliGaussian(0.3, 1.0, 0.5)])
+def test_noise_that_is_not_finite_leaves_no_path_solved(signal):
+    kernels = kernels_of(DEFAULT)
+    lost = replace(kernels, C_G=np.full_like(kernels.C_G, np.nan))
+    process = EffectiveProcess(replace(DEFAULT, signal=signal), GRID, SparseRule(0.5, 1e-2))
+    with np.errstate(invalid="ignore"):
+        process.averages(lost)
+    assert process.failed_paths == process.paths > 0
+
+
+def test_averages_without_noise():
+    problem = Problem(0.7, sigma2=0.2, network=Linear())
+    kernels = replace(kernels_of(problem), C_G=NO_NOISE)
+    exact = EffectiveProcess(problem, GRID, QuadraticRule()).averages(kernels)
+    agree(EffectiveProcess(problem, GRID, SparseRule(0.5, 1e-2)).averages(kernels), exact, 1e-12)
+    learned = kernels.K @ np.ones(GRID.size)
+    B = np.linalg.inv(np.eye(GRID.size) + kernels.K)
+    np.testing.assert_allclose(exact.mean_w[1:], problem.signal.mean * B @ learned, rtol=1e-10)
 
 
 def test_draws_are_reproducible():

@@ -262,6 +262,21 @@ class TestWrongPhysicsIsSeen:
         assert not self.miss() < 0.02
 
 
+@pytest.mark.parametrize(("alpha", "value"), [(100.0, 1.0), (1e4, 1.0), (1.0, 1e-4)])
+def test_large_starts_train_like_the_linear_network(alpha, value):
+    # w moves by far less than alpha^2, so that D stays at D(0) and time runs D(0) times as fast
+    law = dmft.Bernoulli(0.1, value)
+    lazy = dmft.Problem(0.7, alpha, sigma2=0.2 * value**2, signal=law)
+    linear = dataclasses.replace(lazy, network=dmft.Linear())
+    _, D = effective_process.initial_state(lazy)
+    times = np.array([0.0, 1.0, 3.0])
+    solution = solve(lazy, 3.0 / D, t_eval=times / D, rtol=1e-3)
+    exact = solve(linear, 3.0, t_eval=times, rtol=1e-5)
+    assert solution.success
+    for name in ("test_error", "train_error"):
+        np.testing.assert_allclose(solution.values[name], exact.values[name], rtol=2e-4)
+
+
 def test_long_horizons_end_in_the_steady_state():
     problem = dmft.Problem(delta=0.5, alpha=5.0, lam=0.01, sigma2=0.1)
     lines = []
