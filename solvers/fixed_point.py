@@ -10,6 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 LEAST_RATE = 0.1
+LEAST_DAMPING = 0.25
+RECOVERY = 1.5  # of the damping in each sweep whose change falls
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,9 @@ def iterate(
     Anderson mixing: the next x is the combination of the last images whose residuals cancel
     best (Walker and Ni, SIAM J. Numer. Anal. 49, 1715, 2011). It starts only once the changes
     decrease, and after a change that grows it forgets the past and goes on from the image, as
-    the plain iteration does, which for causal maps converges in the end whatever the start.
+    the plain iteration does, which for causal maps converges in the end whatever the start. Where
+    the change has turned round too, the image lies too far: half of the way is taken, or a quarter
+    if it happens again, and more and more of it while changes fall.
 
     Parameters
     ----------
@@ -77,6 +81,7 @@ def iterate(
     history: list[float] = []
     before: tuple[np.ndarray, np.ndarray] | None = None
     steps = _Steps(memory, x.size)
+    damping = 1.0
     for _ in range(max_sweeps):
         image = mapping(x)
         change = distance(image, x)
@@ -87,10 +92,13 @@ def iterate(
         residual = image - x
         if len(history) > 1 and change > history[-2]:
             steps.forget()
+            if before is not None and residual @ before[1] < 0.0:
+                damping = max(0.5 * damping, LEAST_DAMPING)
         elif before is not None:
             steps.add(image - before[0], residual - before[1])
+            damping = min(RECOVERY * damping, 1.0)
         before = image, residual
-        x = steps.mixed(image, residual)
+        x = steps.mixed(image, residual, damping)
     return FixedPoint(image, x, False, tuple(history))
 
 
@@ -129,15 +137,23 @@ class _Steps:
         products = self._residuals[:count] @ residual
         self._gram[slot, :count] = self._gram[:count, slot] = products
 
-    def mixed(self, image: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        """Return the image after the steps of images that make its residual smallest."""
+    def mixed(self, image: np.ndarray, residual: np.ndarray, damping: float) -> np.ndarray:
+        """Return the image after the steps that make its residual smallest, damped."""
+        shares = self._shares(residual)
+        count = shares.size
+        x = image - shares @ self._images[:count] if count else image
+        if damping == 1.0:
+            return x
+        left = residual - shares @ self._residuals[:count] if count else residual
+        return x - (1.0 - damping) * left
+
+    def _shares(self, residual: np.ndarray) -> np.ndarray:
+        """Return the share of each step, none where there is no telling."""
         count = min(self._taken, len(self._gram))
-        if count == 0:
-            return image
         gram = self._gram[:count, :count] + 0.0
         gram.flat[:: count + 1] *= 1.0 + 1e-12  # parallel steps share their weight
         target = self._residuals[:count] @ residual
         finite = np.isfinite(gram).all() and np.isfinite(target).all()
-        if not (finite and gram.diagonal().all()):
-            return image
-        return image - np.linalg.solve(gram, target) @ self._images[:count]
+        if not (count and finite and gram.diagonal().all()):
+            return np.empty(0)
+        return np.linalg.solve(gram, target)

@@ -48,6 +48,23 @@ def test_mixing_needs_fewer_sweeps():
     assert sweeps[1] < sweeps[0]
 
 
+@pytest.mark.parametrize("slope", [1.5, 2.0, 3.0])
+@pytest.mark.parametrize("memory", [1, 5])
+def test_changes_that_turn_round_are_damped(slope, memory):
+    # the plain iteration ends in a cycle of two: the slope at the fixed point is below -1
+    rng = np.random.default_rng(1)
+    axes = np.linalg.qr(rng.standard_normal((30, 30)))[0]
+    M = axes * np.linspace(0.1, slope, 30) @ axes.T
+    b = 0.1 * rng.standard_normal(30)
+    plain = np.zeros(30)
+    for _ in range(500):
+        plain, last = b - np.tanh(M @ plain), plain
+    assert largest(plain, last) > 0.5
+    found = iterate(lambda x: b - np.tanh(M @ x), np.zeros(30), largest, 1e-8, 100, memory)
+    assert found.success
+    np.testing.assert_allclose(b - np.tanh(M @ found.x), found.x, atol=1e-7)
+
+
 def test_mixing_solves_few_dimensions_exactly():
     # two residual differences span the plane, so the fourth sweep confirms the fixed point
     M = np.array([[0.5, 0.3], [-0.2, 0.6]])
