@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-LEAST_RATE = 0.1
+LEAST_RATE = 0.5  # in a sweep, that the error is taken to fall by
 LEAST_DAMPING = 0.25
 RECOVERY = 1.5  # of the damping in each sweep whose change falls
 
@@ -47,8 +47,8 @@ def iterate(
     """Iterate towards x = F(x) until the error left is at most the tolerance.
 
     From the changes d_k = distance(F(x), x), which fall by a factor r in each sweep, it is
-    r d_k / (1 - r). r is the larger of the last two factors, and 0.1 at least, as a fall from
-    great height says little; a single change counts in full.
+    r d_k / (1 - r). r is the larger of the last two factors, and a half at least, as a fast fall
+    may hide a slow one; a single change counts in full.
 
     Anderson mixing: the next x is the combination of the last images whose residuals cancel
     best (Walker and Ni, SIAM J. Numer. Anal. 49, 1715, 2011). It starts only once the changes

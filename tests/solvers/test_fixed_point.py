@@ -165,7 +165,15 @@ def test_entries_that_do_not_change_are_harmless():
     np.testing.assert_allclose(found.x, [2.0, 7.0, 3.0], atol=1e-9)
 
 
-@pytest.mark.parametrize("radius", [0.3, 0.9, 0.99])
+def test_a_fast_fall_may_hide_a_slow_one():
+    # the changes fall by a factor of 1e-3 and then by 0.4
+    fast_and_slow = np.array([1e-3, 0.5])
+    found = iterate(lambda x: fast_and_slow * x, np.array([1.0, 3e-3]), largest, 5e-4, 100, 0)
+    assert found.success
+    assert largest(found.x, 0.0) <= 5e-4
+
+
+@pytest.mark.parametrize("radius", [0.5, 0.9, 0.99])
 def test_the_tolerance_bounds_the_error_and_not_the_change(radius):
     # all changes of x -> r x are in one direction: the series that is left sums to r d / (1 - r)
     found = iterate(lambda x: radius * x, np.ones(3), largest, 1e-6, 5000, memory=0)
