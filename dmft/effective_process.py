@@ -117,12 +117,17 @@ def mode_weights(time_weights: np.ndarray, C_G: np.ndarray) -> np.ndarray:
 def initial_time(problem: Problem) -> float:
     """Return the time that the fastest rate at t = 0 asks for.
 
-    That rate is D(0) times the upper Marchenko-Pastur edge, plus the growth rate of order
-    sqrt(E w*^2 + sigma2) of weights that start small.
+    That rate is D(0) times the upper Marchenko-Pastur edge, plus the growth rate of weights that
+    start small, which is of the order of the size that they reach.
     """
     edge = (1 + problem.delta**-0.5) ** 2
     _, D = initial_state(problem)
-    return float(1.0 / (edge * D + np.sqrt(problem.signal.second_moment + problem.sigma2)))
+    return 1.0 / (edge * D + typical_size(problem))
+
+
+def typical_size(problem: Problem) -> float:
+    """Return sqrt(E w*^2 + sigma2), the size of weights and of the noise that moves them."""
+    return float(np.sqrt(problem.signal.second_moment + problem.sigma2))
 
 
 def principal_modes(root: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -226,7 +231,9 @@ class EffectiveProcess:
         self._time_weights = time_weights(problem, grid)
         self._map = mirror_arguments(problem, grid)
         self._start = initial_state(problem)
-        self._unit = _least_drive(problem)
+        # the H that moves a weight by its typical size at the start, or 1 where that is less: modes
+        # count in proportion to it, as large starts stay in the linear part of their map
+        self._unit = float(np.clip(typical_size(problem) / (self._start[1] + TINY), TINY, 1.0))
 
     @property
     def paths(self) -> int:
@@ -309,7 +316,7 @@ class EffectiveProcess:
             return None
         code, parameters, table = self._map
         width = float(1.0 / abs(slope[0]))
-        size = width * np.sqrt(self.problem.signal.second_moment + self.problem.sigma2)
+        size = width * typical_size(self.problem)
         edges = [mirror_kernels.inverse(code, w, parameters[-1], table) for w in (-size, size)]
         H = np.array([0.0, *edges])
         _, D = mirror_kernels.evaluate(code, H[:, None], parameters[-1:], table)
@@ -377,16 +384,6 @@ class EffectiveProcess:
         own = shares(drive.modes, self._unit)
         target = np.abs(drive.target_modes) / np.sqrt(moment + TINY)
         return own * np.maximum(own, target) > self.rule.negligible**2
-
-
-def _least_drive(problem: Problem) -> float:
-    """Return the H that moves a weight by its typical size at the start, or 1 where that is less.
-
-    Modes count in proportion to it: large starts stay in the linear part of their map.
-    """
-    size = np.sqrt(problem.signal.second_moment + problem.sigma2)
-    _, D = initial_state(problem)
-    return float(np.clip(size / (D + TINY), TINY, 1.0))
 
 
 class _Stratum(NamedTuple):

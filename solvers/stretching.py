@@ -18,6 +18,7 @@ import math
 import numpy as np
 from numba import njit
 
+from solvers.lanes import INNER
 from solvers.noise_rules import Thresholds
 
 STRETCH = 0.5  # nodes at STRETCH times the spacing for each unit of log distance
@@ -27,7 +28,7 @@ MAX_STEPS = 60
 
 @njit(cache=True, error_model="numpy")
 def stretched(z, positions, width):
-    """Return x(z) and dx/dz for one z and thresholds (q,)."""
+    """Return x(z) and dx/dz for one number z and thresholds `positions` (q,) of one width."""
     x, slope = z, 1.0
     for position in positions:
         away = (z - position) / width
@@ -36,7 +37,7 @@ def stretched(z, positions, width):
     return x, slope
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _nearest(x, positions, width):
     """Return the threshold next to z(x)."""
     k = 0
@@ -48,7 +49,7 @@ def _nearest(x, positions, width):
     return positions[k]
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _unstretched(x, positions, width, guess):
     """Return z(x) and dx/dz there, by Newton's method from a guess.
 
