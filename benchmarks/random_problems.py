@@ -1,6 +1,7 @@
 """Are the error estimates of `dmft.solve` true? Random problems against finer solutions.
 
     python benchmarks/random_problems.py [--full] [--problems N] [--seed S] [--out DIR]
+                                         [--references DIR]
 
 writes random_problems.md and random_problems.png. Problems are drawn over delta 0.2..4,
 alpha 1e-4..5, lam 0 or 0.01..0.5, sigma2 0..0.5, every law of w* and horizons 1..500. Each is
@@ -25,7 +26,8 @@ accurate solution's panels cut in two, with another number of nodes in each.
 
 They take about thirty times the time of an expensive solve and more for a cheap one. The doubt is
 two standard errors over three nets, or what two more sparse rules change; it is listed as a share
-of the error that is permitted.
+of the error that is permitted. With --references they are kept in files, which another run reads
+instead of solving anew: it then takes minutes instead of hours.
 """
 
 from __future__ import annotations
@@ -35,13 +37,17 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 from reporting import parser, save, subplots, table, versions, write
 
+from dmft.hdf5 import load
+from dmft.hdf5 import save as save_solution
 from dmft.problem import Problem
 from dmft.signals import Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian, SignalLaw
 from dmft.solution import Solution
@@ -53,6 +59,7 @@ OBSERVABLES = ("test_error", "train_error")
 FACTOR = 3.0  # by which an estimate may be exceeded
 SHARE = 0.95  # of the solves that must be good
 STAGES = 7
+TIGHTER = 0.1  # rtol of a reference over that of the solution
 POINTS = 30.0  # of the Sobol nets in all strata, times 1/rtol: about as many as solves need paths
 MODES = 24
 LEAST_POINTS = 256  # in a stratum
@@ -67,6 +74,7 @@ SMALL = 0.5  # doubt over the error that is permitted, at which a reference is g
 ATOL = 1e-3  # of the value at t = 0, that `solve` always allows
 SLOW = 20.0  # seconds
 REFERENCE_LIMIT = 3.0  # of the time that a solve may take
+SECONDS = "processor_seconds"  # of a reference, in its file
 
 
 class Case(NamedTuple):
@@ -83,6 +91,7 @@ class Reference:
     kind: str
     solution: Solution
     share: float
+    seconds: float = math.nan  # of processor time
     disputed: bool = False
 
     def doubt(self, name: str) -> np.ndarray:
@@ -194,8 +203,13 @@ def times(t_max: float) -> np.ndarray:
     return np.union1d(np.geomspace(1e-3, 1.0, 16), np.linspace(0.0, 1.0, 18)[1:]) * t_max
 
 
-def examine(case: Case, rtols: tuple[float, ...], limit: float = math.inf) -> list[Outcome]:
-    """Solve at each rtol within `limit` seconds and compare with the reference."""
+def examine(
+    case: Case, rtols: tuple[float, ...], limit: float = math.inf, kept: Path | None = None
+) -> list[Outcome]:
+    """Solve at each rtol within `limit` seconds and compare with the reference.
+
+    References are kept in files whose paths begin with `kept`.
+    """
     t = times(case.t_max)
     solves = [_attempt(case, rtol, t, limit) for rtol in rtols]
     usable = [
@@ -206,9 +220,8 @@ def examine(case: Case, rtols: tuple[float, ...], limit: float = math.inf) -> li
     reference, cost = None, math.nan
     if usable:
         best, seconds = min(usable, key=lambda pair: pair[0].rtol)
-        started = time.process_time()
-        reference = find_reference(best, REFERENCE_LIMIT * limit)
-        cost = (time.process_time() - started) / seconds
+        reference = find_reference(best, REFERENCE_LIMIT * limit, kept)
+        cost = reference.seconds / seconds if reference else math.nan
     return [
         outcome(case, rtol, found, reference, seconds, cost)
         for rtol, (found, seconds) in zip(rtols, solves, strict=True)
@@ -259,7 +272,7 @@ def outcome(
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError soon after this time; no limit where it is infinite."""
+    """Raise TimeoutError soon after this processor time; no limit where it is infinite."""
     if math.isinf(seconds):
         yield
         return
@@ -271,8 +284,8 @@ def time_limit(seconds: float) -> Iterator[None]:
         expired = True
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     except (TimeoutError, SystemError):  # a compiled function turns the first into the second
@@ -280,29 +293,57 @@ def time_limit(seconds: float) -> Iterator[None]:
             raise
         raise TimeoutError(f"not finished after {seconds:g} s") from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
-def find_reference(solution: Solution, limit: float) -> Reference | None:
+def find_reference(solution: Solution, limit: float, kept: Path | None = None) -> Reference | None:
     """Return the reference for a solution; each try may take `limit` seconds."""
-    nets = sparse = None
-    with suppress(TimeoutError), time_limit(limit):
-        nets = Reference("Sobol", finer(solution, sobol_rule(solution)), TWO_STANDARD_ERRORS)
+    nets = _reference("Sobol", TWO_STANDARD_ERRORS, solution, sobol_rule(solution), limit, kept)
     if nets is not None and nets.measure(solution)["doubt"] <= SMALL:
         return nets
-    with suppress(TimeoutError), time_limit(limit):
-        sparse = Reference("sparse", finer(solution, sparse_rule(solution)), WHOLE_CHANGE)
+    sparse = _reference("sparse", WHOLE_CHANGE, solution, sparse_rule(solution), limit, kept)
     if sparse is None or nets is None:
         return nets or sparse
-    return replace(sparse, disputed=not sparse.agrees(nets))
+    seconds = nets.seconds + sparse.seconds
+    return replace(sparse, seconds=seconds, disputed=not sparse.agrees(nets))
+
+
+def _reference(
+    kind: str, share: float, solution: Solution, rule: NoiseRule, limit: float, kept: Path | None
+) -> Reference | None:
+    """Return one that was kept for the problem, or a new one; None where that takes too long."""
+    path = kept and kept.with_name(f"{kept.name}_{kind}.h5")
+    if path and path.exists():
+        found = load(path)
+        if _suits(found, solution):
+            with h5py.File(path) as file:
+                return Reference(kind, found, share, float(file.attrs[SECONDS]))
+    started = time.process_time()
+    try:
+        with time_limit(limit):
+            found = finer(solution, rule)
+    except TimeoutError:
+        return None
+    seconds = time.process_time() - started
+    if path:
+        save_solution(found, path)
+        with h5py.File(path, "a") as file:
+            file.attrs[SECONDS] = seconds
+    return Reference(kind, found, share, seconds)
+
+
+def _suits(found: Solution, solution: Solution) -> bool:
+    """Whether a solution that was kept is a reference for this one."""
+    same = found.problem == solution.problem and np.array_equal(found.t, solution.t)
+    return same and found.rtol <= TIGHTER * solution.rtol
 
 
 def finer(solution: Solution, rule: NoiseRule) -> Solution:
     """Solve under another rule on another grid."""
     edges = solution.grid.edges
     grid = Grid(np.union1d(edges, 0.5 * (edges[1:] + edges[:-1])), STAGES)
-    rtol = 0.1 * solution.rtol
+    rtol = TIGHTER * solution.rtol
     return solve(solution.problem, grid.t_max, solution.t, rtol, grid=grid, rule=rule)
 
 
@@ -456,17 +497,21 @@ def main() -> None:
     options.add_argument("--first", type=int, default=0, help="number of the first problem")
     options.add_argument("--rtol", type=float, nargs="+", default=[1e-2, 1e-3])
     options.add_argument("--seed", type=int, default=0, help="of the problems (default: 0)")
-    options.add_argument("--limit", type=float, default=60.0, help="seconds for one solve")
+    options.add_argument("--limit", type=float, default=60.0, help="processor seconds for a solve")
+    options.add_argument("--references", type=Path, help="directory where references are kept")
     arguments = options.parse_args()
     count = arguments.problems or (200 if arguments.full else 20)
     rtols = tuple(arguments.rtol)
 
+    if arguments.references:
+        arguments.references.mkdir(parents=True, exist_ok=True)
     solve(Problem(1.0), 1.0, rtol=0.1)  # compiles
     outcomes = []
     for number, case in enumerate(draw_cases(arguments.first + count, arguments.seed)):
         if number < arguments.first:
             continue
-        for outcome in examine(case, rtols, arguments.limit):
+        kept = arguments.references and arguments.references / f"{arguments.seed}_{number}"
+        for outcome in examine(case, rtols, arguments.limit, kept):
             outcomes.append((number, outcome))
             print(" | ".join(cells(number, outcome)), file=sys.stderr, flush=True)
     write(arguments.out, "random_problems", report(outcomes, arguments.seed))
