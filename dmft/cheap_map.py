@@ -41,7 +41,8 @@ LONG_PATIENCE = 120  # sweeps after which the grid is taken part by part
 STRIDE = 2  # panels by which the part grows
 MAX_CUTS = 12  # of a part's last panels
 MARCH = 0.1  # error, in allowed ones, at which it grows
-ROUGH = 0.1  # error, in allowed ones, that sweeps may leave while the grid is sought
+ROUGH = 0.2  # error, in allowed ones, that sweeps may leave while the grid is sought
+SHIFTED = 0.1  # the same under the shifted leading rule
 EXTRA_STAGES = 3  # of the grid of higher order
 # The error of that grid over the difference of the two. Each stage more gained a factor of 2.5
 # to 6 in the error, so that three stages make it about a sixteenth at least.
@@ -235,7 +236,7 @@ def _shifted(
     """Return where the shifted leading rule moves the solution, and how far if both are solved."""
     other = system.process(replace(rule, offset=0.5))
     known = Corrected(point, np.zeros_like(point.x))
-    moved = system.corrected(process, known, other, process, ROUGH, run.max_sweeps)
+    moved = system.corrected(process, known, other, process, SHIFTED, run.max_sweeps)
     solved = point.success and moved.point.success
     return moved.x, system.distance(moved.x, point.x) if solved else np.inf
 
@@ -272,6 +273,5 @@ def time_difference(coarse: Level, fine: Level) -> float:
 
 def _time_ratios(coarse: Level, fine: Level) -> np.ndarray:
     """Return the two grids' difference over the allowed error on the finer one, (2, N + 1)."""
-    move = coarse.system.grid.interpolation(fine.system.grid.nodes_with_start)
-    seen = coarse.system.observables(coarse.x) @ move.T
+    seen = coarse.system.observables_at(coarse.x, fine.system.grid.nodes_with_start)
     return fine.system.ratios(fine.system.observables(fine.x), seen)

@@ -158,6 +158,15 @@ def build_kernels(problem: Problem, grid: Grid, residual: Residual) -> Kernels:
     return Kernels(K[: grid.size, : grid.size].T, C_G)
 
 
+def variances_at(move: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return the diagonal of a covariance (N + 1, N + 1) moved to other times, shape (T,).
+
+    Interpolation in both arguments, by `move` (T, N + 1), is more accurate than that of the
+    diagonal, above all where it is a small difference of large terms.
+    """
+    return np.einsum("ti,ti->t", move @ covariance, move)
+
+
 @lru_cache(maxsize=8)
 def _integration(network: Network, lam: float, grid: Grid) -> Integration:
     from solvers.causal_algebra import padded

@@ -23,13 +23,13 @@ from dmft.cheap_map import (
     time_difference,
     time_share,
 )
-from dmft.effective_process import EffectiveProcess
+from dmft.effective_process import TINY, EffectiveProcess
 from dmft.error_estimates import SAFETY, Difference, OnGrid
 from dmft.panels import GRID_SHARE
 from dmft.self_consistency import Corrected
 from solvers.noise_rules import NoiseRule, SparseRule
 
-FINE = 0.07  # error, in allowed ones, that sweeps may leave
+FINE = 0.15  # error, in allowed ones, that sweeps may leave
 DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
 LAST_TOLERANCE = 1e-16
@@ -39,9 +39,10 @@ MAX_PATHS = 60_000  # which take about 200 MB
 STAGNATION = 0.6  # of the last change above which a change blames the leading mode's spacing
 SHRINKING = 0.7  # of the spacing where a change is blamed on it
 LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were measured
+SUDDEN = 0.05  # of the change before, that a change counts for at least: grids may agree by chance
 SHIFT = 0.5  # error over the difference of two shifted rules, of which the result is the mean
 AIM = 0.95  # of the tolerance, for the whole estimate
-ITERATION = 0.1  # allowed errors that unfinished sweeps may leave
+ITERATION = 0.15  # allowed errors that unfinished sweeps may leave
 LEAST_GRID_SHARE = 0.1  # of the tolerance, for that difference where the noise matters much
 LEAST_SHARE = 0.05  # of the tolerance, for the other modes
 
@@ -89,6 +90,7 @@ def _automatic_noise(
     system, state = coarse.system, coarse.uncorrected
     rules = _Rules(coarse, cheap, run.tolerance.rtol)
     under_another, refined, step = state.x, True, np.inf
+    moved_before, share_left = 0.0, LEFT
     for round_ in range(MAX_ROUNDS):
         process, base = rules.turn(round_)
         before = state.x
@@ -106,16 +108,19 @@ def _automatic_noise(
         last_step, step = step, system.distance(state.x, before)
         run.progress(f"moved by {step:.1e} of the tolerance")
         moved = system.distance(state.x, under_another)
+        share_left = LEFT * max(1.0, SUDDEN * moved_before / max(moved, TINY))
         share = _noise_share(coarse, fine, state.x)
-        if round_ > 0 and (LEFT * moved <= share or (step <= share and not refined)):
+        if round_ > 0 and (share_left * moved <= share or (step <= share and not refined)):
             break
         stalled = step > STAGNATION * last_step
         if stalled and not rules.room(process):
             break
         refined = rules.refine(process, stalled)
+        if refined and round_ > 0:  # the first change adds the grid itself
+            moved_before = moved
     shifted = system.grid, coarse.x + coarse.shift
     differences = [
-        Difference((system.grid, state.x), (system.grid, under_another), LEFT),
+        Difference((system.grid, state.x), (system.grid, under_another), share_left),
         Difference(coarse.solution, shifted, SHIFT),
     ]
     shift = 0.5 * coarse.shift

@@ -16,7 +16,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dmft.effective_process import EffectiveProcess, initial_state
-from dmft.kernels import Averages, Kernels, Residual, build_kernels, build_residual
+from dmft.kernels import (
+    Averages,
+    Kernels,
+    Residual,
+    build_kernels,
+    build_residual,
+    variances_at,
+)
+from dmft.linear_response import LinearResponse
 from dmft.problem import Problem
 from solvers.collocation import Grid
 from solvers.fixed_point import FixedPoint, iterate
@@ -24,6 +32,8 @@ from solvers.noise_rules import NoiseRule
 
 Vector = np.ndarray
 
+SETTLED = 0.5  # of a sweep's change that sweeps of the linear model may leave
+MODEL_SWEEPS = 8
 UNFINISHED = 0.01  # share of a correction that may be left to the next one
 
 
@@ -99,6 +109,12 @@ class SelfConsistency:
         C_w = Averages.unpack(x, self.grid.size).C_w
         return 0.5 * np.array([C_w.diagonal(), self.residual(x).variance])
 
+    def observables_at(self, x: Vector, t: np.ndarray) -> np.ndarray:
+        """Return test error and train error at the times t (T,), shape (2, T)."""
+        C_w = Averages.unpack(x, self.grid.size).C_w
+        move = self.grid.interpolation(t)
+        return 0.5 * np.array([variances_at(move, C) for C in (C_w, self.residual(x).C_r)])
+
     def distance(self, new: Vector, old: Vector) -> float:
         """Return the largest change of an observable over its allowed error."""
         worst = np.max(self.ratios(self.observables(new), self.observables(old)))
@@ -118,8 +134,29 @@ class SelfConsistency:
     ) -> FixedPoint:
         """Iterate to x = F(x) + offset until the change is below `tolerance` allowed errors."""
         return iterate(
-            lambda y: self.image(process, y) + offset, x, self.distance, tolerance, max_sweeps
+            lambda y: self.image(process, y) + offset,
+            x,
+            self.distance,
+            tolerance,
+            max_sweeps,
+            refined=self.refined,
         )
+
+    def refined(self, x: Vector, image: Vector) -> Vector:
+        """Return where the image F(x) leads if all weights respond as the mean does."""
+        averages = Averages.unpack(image, self.grid.size)
+        model = LinearResponse(self.problem, averages, self.kernels(x), self.grid.stages)
+        last = self.distance(image, x)
+        enough = SETTLED * last
+        for _ in range(MODEL_SWEEPS):
+            following = model.at(self.kernels(image)).pack()
+            change = self.distance(following, image)
+            if not change < last:  # or nan
+                break
+            image, last = following, change
+            if change <= enough:
+                break
+        return image
 
     def corrected(
         self,
@@ -138,7 +175,7 @@ class SelfConsistency:
         With `damping` < 1 only this share of the change of the correction is taken.
         """
         argument = known.point.argument
-        image = known.x - known.correction  # the cheap map's, of that argument
+        image = known.point.image - known.correction  # the cheap map's, of that argument
         base_image = image if base is cheap else self.image(base, argument)
         correction = self.image(process, argument) - base_image
         correction = known.correction + damping * (correction - known.correction)

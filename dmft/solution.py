@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dmft.effective_process import draw_paths
-from dmft.kernels import Averages, build_kernels, build_residual
+from dmft.kernels import Averages, build_kernels, build_residual, variances_at
 from dmft.problem import Problem
 from dmft.validation import require_integer
 from solvers.causal_kernels import kernel_values
@@ -195,8 +195,7 @@ def one_time_functions(
         C_w, C_r = np.diag(averages.C_w), residual.variance
     else:
         move = grid.interpolation(t)
-        C_w = np.sum((move @ averages.C_w) * move, axis=1)
-        C_r = np.sum((move @ residual.C_r) * move, axis=1)
+        C_w, C_r = variances_at(move, averages.C_w), variances_at(move, residual.C_r)
         mean_w, overlap = move @ mean_w, move @ overlap
     power = problem.signal.second_moment
     norm_w = np.maximum(C_w + 2 * overlap - power, 0.0)

@@ -21,9 +21,11 @@ class FixedPoint:
     Parameters
     ----------
     x : ndarray, shape (n,)
-        Last image.
+        Last image, refined.
     argument : ndarray, shape (n,)
         What it is the image of; the next argument where the iteration stops unfinished.
+    image : ndarray, shape (n,)
+        Last image as it was.
     success : bool
         Whether the error left is at most the tolerance.
     history : tuple of float
@@ -32,6 +34,7 @@ class FixedPoint:
 
     x: np.ndarray
     argument: np.ndarray
+    image: np.ndarray
     success: bool
     history: tuple[float, ...]
 
@@ -43,6 +46,7 @@ def iterate(
     tolerance: float,
     max_sweeps: int,
     memory: int = 5,
+    refined: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> FixedPoint:
     """Iterate towards x = F(x) until the error left is at most the tolerance.
 
@@ -71,11 +75,14 @@ def iterate(
         Bound on the evaluations of F.
     memory : int
         Earlier residuals that the mixing uses; 0 is the plain iteration.
+    refined : callable, optional
+        Takes x and F(x) to where a model of F expects the fixed point; F(x) itself if absent.
+        Then all that is said here of images is true of these.
 
     Returns
     -------
     FixedPoint
-        `x` is the image F(x) of the last x.
+        `x` is the refined image of the last x.
     """
     x = start
     history: list[float] = []
@@ -84,22 +91,23 @@ def iterate(
     damping = 1.0
     for _ in range(max_sweeps):
         image = mapping(x)
-        change = distance(image, x)
+        better = refined(x, image) if refined else image
+        change = distance(better, x)
         history.append(change)
         left = _error_left(history)
         if left <= tolerance or not np.isfinite(change):
-            return FixedPoint(image, x, left <= tolerance, tuple(history))
-        residual = image - x
+            return FixedPoint(better, x, image, left <= tolerance, tuple(history))
+        residual = better - x
         if len(history) > 1 and change > history[-2]:
             steps.forget()
             if before is not None and residual @ before[1] < 0.0:
                 damping = max(0.5 * damping, LEAST_DAMPING)
         elif before is not None:
-            steps.add(image - before[0], residual - before[1])
+            steps.add(better - before[0], residual - before[1])
             damping = min(RECOVERY * damping, 1.0)
-        before = image, residual
-        x = steps.mixed(image, residual, damping)
-    return FixedPoint(image, x, False, tuple(history))
+        before = better, residual
+        x = steps.mixed(better, residual, damping)
+    return FixedPoint(better, x, image, False, tuple(history))
 
 
 def _error_left(history: list[float]) -> float:

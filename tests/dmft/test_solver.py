@@ -291,7 +291,7 @@ def test_long_horizons_end_in_the_steady_state():
 
 @pytest.mark.parametrize("adapt", [True, False])
 def test_panels_that_do_not_settle_are_cut(monkeypatch, adapt):
-    monkeypatch.setattr(cheap_map, "PATIENCE", 6)
+    monkeypatch.setattr(cheap_map, "PATIENCE", 4)
     tolerance = Tolerance(1e-3)
     system = SelfConsistency(DEFAULT, Grid(np.array([0.0, 0.3, 1.0, 3.0, 10.0]), 4), tolerance)
     run = cheap_map.Run(tolerance, 100, lambda text: None)

@@ -186,3 +186,26 @@ def test_a_fall_from_great_height_is_no_convergence():
     changes = iter([1e15, 1e7, 50.0, 40.0, 0.0])
     found = iterate(lambda x: x, np.zeros(1), lambda new, old: next(changes), 1.0, 5)
     assert len(found.history) == 5
+
+
+def test_refined_images_take_the_place_of_images():
+    # with the exact fixed point from a linear map's image, one more sweep confirms it
+    M, b, exact = linear_problem()
+
+    def newton(x, image):
+        return x + np.linalg.solve(np.eye(30) - M, image - x)
+
+    found = iterate(lambda x: M @ x + b, np.zeros(30), largest, 1e-10, 9, refined=newton)
+    assert found.success
+    assert len(found.history) == 2
+    np.testing.assert_allclose(found.x, exact, atol=1e-10)
+    np.testing.assert_array_equal(found.image, M @ found.argument + b)
+
+
+def test_the_change_is_that_of_the_refined_image():
+    # F moves by a tenth of the error that its slow contraction leaves; the refined image by all
+    found = iterate(
+        lambda x: 0.9 * x, np.ones(1), largest, 0.5, 1, refined=lambda x, image: 0.0 * x
+    )
+    assert not found.success
+    assert found.history == (1.0,)
