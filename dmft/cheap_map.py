@@ -274,4 +274,4 @@ def time_difference(coarse: Level, fine: Level) -> float:
 def _time_ratios(coarse: Level, fine: Level) -> np.ndarray:
     """Return the two grids' difference over the allowed error on the finer one, (2, N + 1)."""
     seen = coarse.system.observables_at(coarse.x, fine.system.grid.nodes_with_start)
-    return fine.system.ratios(fine.system.observables(fine.x), seen)
+    return fine.system.ratios(fine.x, seen)

@@ -10,8 +10,10 @@ is close to the fixed point of F_2 (defect correction; Stetter, Numer. Math. 29,
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -63,7 +65,7 @@ class SelfConsistency:
     problem: Problem
     grid: Grid
     tolerance: Tolerance
-    _recent: deque[tuple[Vector, Residual]] = field(
+    _recent: deque[_Point] = field(
         default_factory=lambda: deque(maxlen=8), repr=False, compare=False
     )
 
@@ -87,18 +89,18 @@ class SelfConsistency:
         level = np.ones(size + 1)
         return Averages(C_w, np.diag(D[1:]), w * level, w * law.mean * level, D).pack()
 
-    def residual(self, x: Vector) -> Residual:
-        """Return the residual of the averages x, kept for the last few x."""
-        for known, residual in self._recent:
-            if known is x:
-                return residual
-        residual = build_residual(self.problem, self.grid, Averages.unpack(x, self.grid.size))
-        self._recent.append((x, residual))
-        return residual
+    def _point(self, x: Vector) -> _Point:
+        """Return what follows from the averages x, kept for the last few x."""
+        for point in self._recent:
+            if point.x is x:
+                return point
+        point = _Point(self.problem, self.grid, self.tolerance, x)
+        self._recent.append(point)
+        return point
 
     def kernels(self, x: Vector) -> Kernels:
         """Return the kernels of the averages x."""
-        return build_kernels(self.problem, self.grid, self.residual(x))
+        return self._point(x).kernels
 
     def image(self, process: EffectiveProcess, x: Vector) -> Vector:
         """Return F(x) for the process."""
@@ -106,23 +108,26 @@ class SelfConsistency:
 
     def observables(self, x: Vector) -> np.ndarray:
         """Return test error and train error at t = 0 and the nodes, shape (2, N + 1)."""
-        C_w = Averages.unpack(x, self.grid.size).C_w
-        return 0.5 * np.array([C_w.diagonal(), self.residual(x).variance])
+        return self._point(x).observables
 
     def observables_at(self, x: Vector, t: np.ndarray) -> np.ndarray:
         """Return test error and train error at the times t (T,), shape (2, T)."""
-        C_w = Averages.unpack(x, self.grid.size).C_w
-        move = self.grid.interpolation(t)
-        return 0.5 * np.array([variances_at(move, C) for C in (C_w, self.residual(x).C_r)])
+        point, move = self._point(x), self.grid.interpolation(t)
+        both = point.averages.C_w, point.residual.C_r
+        return 0.5 * np.array([variances_at(move, C) for C in both])
 
     def distance(self, new: Vector, old: Vector) -> float:
         """Return the largest change of an observable over its allowed error."""
-        worst = np.max(self.ratios(self.observables(new), self.observables(old)))
-        return float(worst) if np.isfinite(worst) else float("inf")
+        worst = float(self.ratios(new, self.observables(old)).max())
+        return worst if math.isfinite(worst) else math.inf
 
-    def ratios(self, new: np.ndarray, old: np.ndarray) -> np.ndarray:
-        """Return the difference of two sets of observables over the allowed error, same shape."""
-        return np.abs(new - old) / self.tolerance.allowed(new, new[:, :1])
+    def ratios(self, x: Vector, others: np.ndarray) -> np.ndarray:
+        """Return how far the observables of x are from others, over the allowed error.
+
+        All are at t = 0 and the nodes, shape (2, N + 1).
+        """
+        point = self._point(x)
+        return np.abs(point.observables - others) / point.allowed
 
     def solve(
         self,
@@ -144,7 +149,7 @@ class SelfConsistency:
 
     def refined(self, x: Vector, image: Vector) -> Vector:
         """Return where the image F(x) leads if all weights respond as the mean does."""
-        averages = Averages.unpack(image, self.grid.size)
+        averages = self._point(image).averages
         model = LinearResponse(self.problem, averages, self.kernels(x), self.grid.stages)
         last = self.distance(image, x)
         enough = SETTLED * last
@@ -182,6 +187,38 @@ class SelfConsistency:
         start = image + correction
         tolerance = max(tolerance, UNFINISHED * self.distance(start, known.x))
         return Corrected(self.solve(cheap, start, tolerance, max_sweeps, correction), correction)
+
+
+@dataclass(eq=False)
+class _Point:
+    """What follows from averages x, evaluated when first read."""
+
+    problem: Problem
+    grid: Grid
+    tolerance: Tolerance
+    x: Vector
+
+    @cached_property
+    def averages(self) -> Averages:
+        return Averages.unpack(self.x, self.grid.size)
+
+    @cached_property
+    def residual(self) -> Residual:
+        return build_residual(self.problem, self.grid, self.averages)
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        return build_kernels(self.problem, self.grid, self.residual)
+
+    @cached_property
+    def observables(self) -> np.ndarray:
+        """Test error and train error at t = 0 and the nodes, shape (2, N + 1)."""
+        return 0.5 * np.array([self.averages.C_w.diagonal(), self.residual.variance])
+
+    @cached_property
+    def allowed(self) -> np.ndarray:
+        """Allowed errors of the observables, shape (2, N + 1)."""
+        return self.tolerance.allowed(self.observables, self.observables[:, :1])
 
 
 @dataclass(frozen=True, eq=False)
