@@ -7,7 +7,8 @@ resolved finely, and all the others to first order around it. Near its fixed poi
 
     y = F_c(y) + [F(x) - F_c(x)]
 
-brings x closer to the fixed point of F by a factor of 20 to 300 a step.
+brings x closer to the fixed point of F by a factor of 20 to 300 a step. The sweeps of F_c take
+turns with those of a linear model that needs no paths (`dmft.linear_response`).
 
 1. Grid and leading noise mode (`dmft.cheap_map`). With F_c the panels are split until the
    solution is resolved in time, and the leading mode's spacing is reduced until two shifted rules
