@@ -128,41 +128,58 @@ def refine_grid(
     """
     failures = 0
     for _ in range(MAX_ROUNDS):
-        grid = system.grid
+        before = system.grid
         system, process, point = _cheap_solution(system, cheap, x, ROUGH * share, adapt, run)
-        x = point.x
-        if shift is not None and system.grid is not grid:
-            shift = prolonged(grid, system.grid, shift)
+        x, shift = point.x, _carried(shift, before, system.grid)
         run.note(f"grid of {system.grid.panels} panels", point)
         failures += not point.success
         if failures == MAX_FAILURES or not np.all(np.isfinite(x)):
             break
         averages = Averages.unpack(x, system.grid.size)
         marked = unresolved_panels(system.problem, system.grid, averages, run.tolerance)
-        room = adapt and system.grid.panels + marked.sum() <= MAX_PANELS
-        split = room and marked.any()
-        if not split and shift is None and isinstance(cheap, SparseRule):
-            moved, change = _shifted(system, process, point, cheap, run)
-            spacing = _leading_spacing(cheap.spacing, change)
-            if LAST_SPACING < spacing < cheap.spacing:
-                cheap = replace(cheap, spacing=spacing)
-                run.progress(f"leading mode resolved to {spacing:.3g}")
-                continue
-            shift = moved - x
-        if not split:
+        if not (adapt and _can_split(system.grid, marked)):
+            if shift is None and isinstance(cheap, SparseRule):
+                cheap, shift = _leading_mode(system, process, point, cheap, run)
+                if shift is None:
+                    continue
             coarse = Level(system, process, point, np.zeros_like(x) if shift is None else shift)
             finer = Grid(system.grid.edges, system.grid.stages + EXTRA_STAGES)
             fine, check = _fine_solution(coarse, finer, cheap, ROUGH * share, run)
             marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
-            if not (room and marked.any()):
+            if not (adapt and _can_split(system.grid, marked)):
                 run.converged = point.success and check.success
                 return coarse, fine, cheap
-        grid, system = system.grid, system.on(system.grid.split(marked))
-        x = prolonged(grid, system.grid, x)
-        shift = None if shift is None else prolonged(grid, system.grid, shift)
+        before, system = system.grid, system.on(system.grid.split(marked))
+        x, shift = prolonged(before, system.grid, x), _carried(shift, before, system.grid)
     run.converged = False
     level = Level(system, process, replace(point, x=x), np.zeros_like(x))
     return level, replace(level, point=replace(point, x=system.start())), cheap
+
+
+def _can_split(grid: Grid, marked: np.ndarray) -> bool:
+    """Whether there are panels to split, and room for it."""
+    return bool(marked.any()) and grid.panels + int(marked.sum()) <= MAX_PANELS
+
+
+def _carried(shift: np.ndarray | None, grid: Grid, target: Grid) -> np.ndarray | None:
+    """Return what is known of the shift on another grid."""
+    return shift if shift is None or target is grid else prolonged(grid, target, shift)
+
+
+def _leading_mode(
+    system: SelfConsistency,
+    process: EffectiveProcess,
+    point: FixedPoint,
+    cheap: SparseRule,
+    run: Run,
+) -> tuple[SparseRule, np.ndarray | None]:
+    """Return the rule with what its shifted one changes, or a finer rule that is to be solved."""
+    moved, change = _shifted(system, process, point, cheap, run)
+    spacing = _leading_spacing(cheap.spacing, change)
+    if not LAST_SPACING < spacing < cheap.spacing:
+        return cheap, moved - point.x
+    run.progress(f"leading mode resolved to {spacing:.3g}")
+    return replace(cheap, spacing=spacing), None
 
 
 def _fine_solution(
