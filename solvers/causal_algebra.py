@@ -210,7 +210,9 @@ def feedback(A, S, scale, C, p):
     _set_inverse(matrix, p, size, response)
     _set_variances(response, _transposed(C, 1), p, size, later)
     variances = np.empty(size + 1)
-    variances[0], variances[1:] = C[0, 0], later[:size]
+    variances[0] = C[0, 0]
+    for i in range(size):  # setting a slice takes seconds to compile
+        variances[1 + i] = later[i]
     return response, variances
 
 
