@@ -27,6 +27,8 @@ _HOME = {
     "solve": "solver",
     "Solution": "solution",
     "load": "hdf5",
+    "load_ensemble": "hdf5",
+    "save_ensemble": "hdf5",
     "simulate": "simulation",
     "Ensemble": "simulation",
     "compare": "comparison",

@@ -63,8 +63,8 @@ class Run:
     def note(self, text: str, point: FixedPoint) -> None:
         """Record an iteration."""
         self.history.extend(point.history)
-        sweeps, change = len(point.history), point.history[-1]
-        self.progress(f"{text}: {sweeps} sweeps, change {change:.1e} of the tolerance")
+        sweeps = len(point.history)
+        self.progress(f"{text}: {sweeps} sweeps, change {point.change:.1e} of the tolerance")
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _cheap_solution(
     if point.success or system.grid.panels <= STRIDE or run.max_sweeps <= LONG_PATIENCE:
         return system, process, point
     x = point.x
-    if not point.history[-1] <= MARCH:  # or nan
+    if not point.change <= MARCH:  # or nan
         system, x = _marched(system, cheap, adapt, run)
         process = system.process(cheap)
     return system, process, system.solve(process, x, tolerance, run.max_sweeps)

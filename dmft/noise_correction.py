@@ -6,6 +6,7 @@ factor of 20 to 300 a step.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from dmft.self_consistency import Corrected
 from solvers.noise_rules import NoiseRule, SparseRule
 
 FINE = 0.15  # error, in allowed ones, that sweeps may leave
+UNSETTLED = 0.1  # of a step, that sweeps which do not settle may leave to the next step
 DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
 LAST_TOLERANCE = 1e-16
@@ -110,7 +112,8 @@ def _automatic_noise(
         moved = system.distance(state.x, under_another)
         share_left = LEFT * max(1.0, SUDDEN * moved_before / max(moved, TINY))
         share = _noise_share(coarse, fine, state.x)
-        if round_ > 0 and (share_left * moved <= share or (step <= share and not refined)):
+        enough = share_left * moved <= share or (step <= share and not refined)
+        if round_ > 0 and enough and state.point.success:
             break
         stalled = step > STAGNATION * last_step
         if stalled and not rules.room(process):
@@ -118,6 +121,7 @@ def _automatic_noise(
         refined = rules.refine(process, stalled)
         if refined and round_ > 0:  # the first change adds the grid itself
             moved_before = moved
+    run.converged &= state.point.success
     shifted = system.grid, coarse.x + coarse.shift
     differences = [
         Difference((system.grid, state.x), (system.grid, under_another), share_left),
@@ -198,14 +202,19 @@ def _corrected(
     base: EffectiveProcess,
     run: Run,
 ) -> Corrected:
-    """Take one step of defect correction from a known solution, damped if it does not settle."""
+    """Take one step of defect correction from a known solution, damped if it does not settle.
+
+    Sweeps that do not settle will do where the best of them left a small part of the step.
+    """
     for damping in DAMPING:
         bound = run.max_sweeps if damping == DAMPING[-1] else min(PATIENCE, run.max_sweeps)
         found = coarse.system.corrected(coarse.process, known, process, base, FINE, bound, damping)
         run.note(f"{process.paths} paths", found.point)
-        if found.point.success:
+        step = coarse.system.distance(found.x, known.x)
+        will_do = found.point.success or found.point.change <= UNSETTLED * step < math.inf
+        if will_do:
             break
-    run.converged &= found.point.success and bool(np.all(np.isfinite(found.x)))
+    run.converged &= will_do and bool(np.all(np.isfinite(found.x)))
     run.failed_paths = process.failed_paths
     return found
 

@@ -21,11 +21,13 @@ class FixedPoint:
     Parameters
     ----------
     x : ndarray, shape (n,)
-        Last image, refined.
+        Last image, refined; where the iteration ends unfinished, that of the smallest change.
     argument : ndarray, shape (n,)
-        What it is the image of; the next argument where the iteration stops unfinished.
+        What it is the image of.
     image : ndarray, shape (n,)
-        Last image as it was.
+        The image as it was.
+    change : float
+        Size of the change from the argument to x.
     success : bool
         Whether the error left is at most the tolerance.
     history : tuple of float
@@ -35,6 +37,7 @@ class FixedPoint:
     x: np.ndarray
     argument: np.ndarray
     image: np.ndarray
+    change: float
     success: bool
     history: tuple[float, ...]
 
@@ -82,9 +85,10 @@ def iterate(
     Returns
     -------
     FixedPoint
-        `x` is the refined image of the last x.
+        `x` is the refined image of the last x, or of the best one.
     """
     x = start
+    best: tuple[np.ndarray, np.ndarray, np.ndarray, float] | None = None
     history: list[float] = []
     before: tuple[np.ndarray, np.ndarray] | None = None
     steps = _Steps(memory, x.size)
@@ -95,8 +99,12 @@ def iterate(
         change = distance(better, x)
         history.append(change)
         left = _error_left(history)
-        if left <= tolerance or not np.isfinite(change):
-            return FixedPoint(better, x, image, left <= tolerance, tuple(history))
+        if best is None or change < best[-1]:
+            best = better, x, image, change
+        if left <= tolerance:
+            return FixedPoint(better, x, image, change, True, tuple(history))
+        if not np.isfinite(change):
+            break
         residual = better - x
         if len(history) > 1 and change > history[-2]:
             steps.forget()
@@ -107,7 +115,8 @@ def iterate(
             damping = min(RECOVERY * damping, 1.0)
         before = better, residual
         x = steps.mixed(better, residual, damping)
-    return FixedPoint(better, x, image, False, tuple(history))
+    assert best is not None
+    return FixedPoint(*best, False, tuple(history))
 
 
 def _error_left(history: list[float]) -> float:

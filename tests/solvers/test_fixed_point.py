@@ -209,3 +209,12 @@ def test_the_change_is_that_of_the_refined_image():
     )
     assert not found.success
     assert found.history == (1.0,)
+
+
+def test_an_unfinished_iteration_returns_its_best_sweep():
+    # slope -3: every step goes further away from the fixed point at 0
+    found = iterate(lambda x: -3.0 * x, np.ones(1), largest, 1e-3, 3, memory=0)
+    assert not found.success
+    assert found.change == min(found.history)
+    np.testing.assert_array_equal(found.image, -3.0 * found.argument)
+    assert largest(found.x, found.argument) == found.change
