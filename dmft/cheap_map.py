@@ -33,6 +33,7 @@ FIRST_SPACING = 0.5
 LAST_SPACING = 0.025
 DECAY = 3.5  # of the leading rule's error with 1 / spacing, small; 3.5 to 6 were measured
 LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
+AIMED = 0.4  # of that share, for a spacing that is chosen
 NEGLIGIBLE = 1e-8  # of rtol, importance of modes that are left out even to first order
 MAX_ROUNDS = 12
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
@@ -43,6 +44,8 @@ MAX_CUTS = 12  # of a part's last panels
 MARCH = 0.1  # error, in allowed ones, at which it grows
 ROUGH = 0.2  # error, in allowed ones, that sweeps may leave while the grid is sought
 SHIFTED = 0.1  # the same under the shifted leading rule
+UNCERTAIN = 0.2  # share of what that rule changes, that sweeps may leave
+SHIFT = 0.5  # error over the difference of two shifted rules, of which the result is the mean
 EXTRA_STAGES = 3  # of the grid of higher order
 # The error of that grid over the difference of the two. Each stage more gained a factor of 2.5
 # to 6 in the error, so that three stages make it about a sixteenth at least.
@@ -135,22 +138,26 @@ def refine_grid(
         failures += not point.success
         if failures == MAX_FAILURES or not np.all(np.isfinite(x)):
             break
-        averages = Averages.unpack(x, system.grid.size)
-        marked = unresolved_panels(system.problem, system.grid, averages, run.tolerance)
-        if not (adapt and _can_split(system.grid, marked)):
+        grid, known = system.grid, (system.grid, x)
+        averages = Averages.unpack(x, grid.size)
+        marked = unresolved_panels(system.problem, grid, averages, run.tolerance)
+        if not (adapt and _can_split(grid, marked)):
             if shift is None and isinstance(cheap, SparseRule):
-                cheap, shift = _leading_mode(system, process, point, cheap, run)
-                if shift is None:
+                spacing, shift = _leading_mode(system, process, point, cheap, run)
+                if spacing < cheap.spacing:
+                    cheap = replace(cheap, spacing=spacing)
+                    x, shift = x + SHIFT * shift, None  # the mean of the two rules is finer, too
                     continue
             coarse = Level(system, process, point, np.zeros_like(x) if shift is None else shift)
-            finer = Grid(system.grid.edges, system.grid.stages + EXTRA_STAGES)
+            finer = Grid(grid.edges, grid.stages + EXTRA_STAGES)
             fine, check = _fine_solution(coarse, finer, cheap, ROUGH * share, run)
             marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
-            if not (adapt and _can_split(system.grid, marked)):
+            if not (adapt and _can_split(grid, marked)):
                 run.converged = point.success and check.success
                 return coarse, fine, cheap
-        before, system = system.grid, system.on(system.grid.split(marked))
-        x, shift = prolonged(before, system.grid, x), _carried(shift, before, system.grid)
+            known = fine.solution if check.success else known
+        system = system.on(grid.split(marked))
+        x, shift = prolonged(*known, system.grid), _carried(shift, grid, system.grid)
     run.converged = False
     level = Level(system, process, replace(point, x=x), np.zeros_like(x))
     return level, replace(level, point=replace(point, x=system.start())), cheap
@@ -163,23 +170,28 @@ def _can_split(grid: Grid, marked: np.ndarray) -> bool:
 
 def _carried(shift: np.ndarray | None, grid: Grid, target: Grid) -> np.ndarray | None:
     """Return what is known of the shift on another grid."""
-    return shift if shift is None or target is grid else prolonged(grid, target, shift)
+    return shift if shift is None or target is grid else prolonged(grid, shift, target)
 
 
 def _leading_mode(
     system: SelfConsistency,
     process: EffectiveProcess,
     point: FixedPoint,
-    cheap: SparseRule,
+    rule: SparseRule,
     run: Run,
-) -> tuple[SparseRule, np.ndarray | None]:
-    """Return the rule with what its shifted one changes, or a finer rule that is to be solved."""
-    moved, change = _shifted(system, process, point, cheap, run)
-    spacing = _leading_spacing(cheap.spacing, change)
-    if not LAST_SPACING < spacing < cheap.spacing:
-        return cheap, moved - point.x
-    run.progress(f"leading mode resolved to {spacing:.3g}")
-    return replace(cheap, spacing=spacing), None
+) -> tuple[float, np.ndarray]:
+    """Return the spacing that the leading mode needs, and what the shifted rule changes now."""
+    other = system.process(replace(rule, offset=0.5))
+    known = Corrected(point, np.zeros_like(point.x))
+    moved = system.corrected(
+        process, known, other, process, SHIFTED, run.max_sweeps, unfinished=UNCERTAIN
+    )
+    solved = point.success and moved.point.success
+    change = system.distance(moved.x, point.x) if solved else np.inf
+    spacing = _leading_spacing(rule.spacing, change)
+    if spacing < rule.spacing:
+        run.progress(f"leading mode resolved to {spacing:.3g}")
+    return spacing, moved.x - point.x
 
 
 def _fine_solution(
@@ -187,7 +199,7 @@ def _fine_solution(
 ) -> tuple[Level, FixedPoint]:
     """Solve the cheap map on the grid of higher order."""
     system = coarse.system.on(grid)
-    x = prolonged(coarse.system.grid, grid, coarse.x)
+    x = prolonged(*coarse.solution, grid)
     _, process, point = _cheap_solution(system, cheap, x, tolerance, False, run)
     run.note(f"{grid.stages} stages", point)
     return Level(system, process, point, np.zeros_like(x)), point
@@ -243,21 +255,6 @@ def _marched(
     return system.on(grid), x
 
 
-def _shifted(
-    system: SelfConsistency,
-    process: EffectiveProcess,
-    point: FixedPoint,
-    rule: SparseRule,
-    run: Run,
-) -> tuple[np.ndarray, float]:
-    """Return where the shifted leading rule moves the solution, and how far if both are solved."""
-    other = system.process(replace(rule, offset=0.5))
-    known = Corrected(point, np.zeros_like(point.x))
-    moved = system.corrected(process, known, other, process, SHIFTED, run.max_sweeps)
-    solved = point.success and moved.point.success
-    return moved.x, system.distance(moved.x, point.x) if solved else np.inf
-
-
 def _leading_spacing(spacing: float, change: float) -> float:
     """Return a spacing at which the shifted rule will move the solution little enough.
 
@@ -265,11 +262,12 @@ def _leading_spacing(spacing: float, change: float) -> float:
     """
     if change <= LEADING_SHARE:
         return spacing
-    finer = 1.0 / (1.0 / spacing + np.log(change / (0.5 * LEADING_SHARE)) / DECAY)
-    return float(np.clip(finer, 0.5 * spacing, 0.8 * spacing))
+    finer = 1.0 / (1.0 / spacing + np.log(change / (AIMED * LEADING_SHARE)) / DECAY)
+    finer = float(np.clip(finer, 0.5 * spacing, 0.8 * spacing))
+    return finer if finer > LAST_SPACING else spacing
 
 
-def prolonged(grid: Grid, target: Grid, x: np.ndarray) -> np.ndarray:
+def prolonged(grid: Grid, x: np.ndarray, target: Grid) -> np.ndarray:
     """Return packed averages (n,) of one grid on another."""
     return transferred(Averages.unpack(x, grid.size), grid, target).pack()
 

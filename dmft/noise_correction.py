@@ -17,6 +17,7 @@ from dmft.cheap_map import (
     LAST_SPACING,
     MAX_ROUNDS,
     PATIENCE,
+    SHIFT,
     Level,
     Run,
     prolonged,
@@ -42,7 +43,6 @@ STAGNATION = 0.6  # of the last change above which a change blames the leading m
 SHRINKING = 0.7  # of the spacing where a change is blamed on it
 LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were measured
 SUDDEN = 0.05  # of the change before, that a change counts for at least: grids may agree by chance
-SHIFT = 0.5  # error over the difference of two shifted rules, of which the result is the mean
 AIM = 0.95  # of the tolerance, for the whole estimate
 ITERATION = 0.15  # allowed errors that unfinished sweeps may leave
 LEAST_GRID_SHARE = 0.1  # of the tolerance, for that difference where the noise matters much
@@ -127,7 +127,7 @@ def _automatic_noise(
         Difference((system.grid, state.x), (system.grid, under_another), share_left),
         Difference(coarse.solution, shifted, SHIFT),
     ]
-    shift = 0.5 * coarse.shift
+    shift = SHIFT * coarse.shift
     found = _Noise(state.x, state.correction, shift, differences, process.rule, process.paths)
     return coarse, fine, found
 
@@ -247,11 +247,11 @@ def on_finer_grid(coarse: Level, fine: Level, noise: _Noise, run: Run) -> OnGrid
     Returns None where the sweeps do not settle.
     """
     system, grid = fine.system, coarse.system.grid
-    start = fine.x + prolonged(grid, system.grid, noise.x - coarse.x)
-    correction = prolonged(grid, system.grid, noise.correction)
+    start = fine.x + prolonged(grid, noise.x - coarse.x, system.grid)
+    correction = prolonged(grid, noise.correction, system.grid)
     bound = min(PATIENCE, run.max_sweeps)
     point = system.solve(fine.process, start, FINE, bound, correction)
     run.note("result", point)
     if not point.success:
         return None
-    return system.grid, point.x + prolonged(grid, system.grid, noise.shift)
+    return system.grid, point.x + prolonged(grid, noise.shift, system.grid)

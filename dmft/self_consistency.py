@@ -172,20 +172,21 @@ class SelfConsistency:
         tolerance: float,
         max_sweeps: int,
         damping: float = 1.0,
+        unfinished: float = UNFINISHED,
     ) -> Corrected:
         """Take a step of defect correction from a known solution of the cheap map.
 
         What `process` adds to `base` there is carried through the fixed point by the cheap map.
-        The next step corrects what this one leaves, so that sweeps stop in proportion to it.
-        With `damping` < 1 only this share of the change of the correction is taken.
+        The next step corrects what this one leaves, so that sweeps may leave a share, `unfinished`,
+        of it. With `damping` < 1 only this share of the change of the correction is taken.
         """
         argument = known.point.argument
         image = known.point.image - known.correction  # the cheap map's, of that argument
         base_image = image if base is cheap else self.image(base, argument)
         correction = self.image(process, argument) - base_image
-        correction = known.correction + damping * (correction - known.correction)
-        start = image + correction
-        tolerance = max(tolerance, UNFINISHED * self.distance(start, known.x))
+        step = damping * (correction - known.correction)
+        start, correction = known.x + step, known.correction + step
+        tolerance = max(tolerance, unfinished * self.distance(start, known.x))
         return Corrected(self.solve(cheap, start, tolerance, max_sweeps, correction), correction)
 
 
