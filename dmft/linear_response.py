@@ -39,9 +39,9 @@ class LinearResponse:
         self._K = kernels.K
         self._stages = stages
         self._padded, self._transposed = padded(averages.A), padded(averages.A.T)
-        self._C_w, self._reach = self._model(
-            averages.A, averages.A @ kernels.C_G @ averages.A.T, kernels
-        )
+        square = averages.A @ kernels.C_G @ averages.A.T
+        C_w, self._reach = self._model(averages.A, square, kernels)
+        self._rest = averages.C_w - C_w
 
     def at(self, kernels: Kernels) -> Averages:
         """Return the averages at other kernels."""
@@ -55,10 +55,10 @@ class LinearResponse:
         A, square = filtered(inverse, self._transposed, 1.0, C_G, self._stages)
         A = np.ascontiguousarray(A[:size, :size].T)
         C_w, reach = self._model(A, square, kernels)
-        base = self._averages
-        moved = np.concatenate([[0.0], reach - self._reach])
+        C_w += self._rest
+        base, moved = self._averages, np.concatenate([[0.0], reach - self._reach])
         return Averages(
-            base.C_w + C_w - self._C_w,
+            C_w,
             A,
             base.mean_w + self._law.mean * moved,
             base.overlap + self._law.second_moment * moved,
@@ -71,6 +71,6 @@ class LinearResponse:
         """Return C_w (N + 1, N + 1) and A K 1 (N,) of the linear model; `square` is A C_G A^T."""
         reach = A @ kernels.K.sum(axis=1)
         q = np.concatenate([[1.0], 1.0 - reach])
-        C_w = self._law.second_moment * (q[:, None] * q)
+        C_w = np.multiply.outer(self._law.second_moment * q, q)
         C_w[1:, 1:] += square
         return C_w, reach
