@@ -110,7 +110,7 @@ def _automatic_noise(
         last_step, step = step, system.distance(state.x, before)
         run.progress(f"moved by {step:.1e} of the tolerance")
         moved = system.distance(state.x, under_another)
-        share_left = LEFT * max(1.0, SUDDEN * moved_before / max(moved, TINY))
+        share_left = left_share(moved, moved_before)
         share = _noise_share(coarse, fine, state.x)
         enough = share_left * moved <= share or (step <= share and not refined)
         if round_ > 0 and enough and state.point.success:
@@ -130,6 +130,11 @@ def _automatic_noise(
     shift = SHIFT * coarse.shift
     found = _Noise(state.x, state.correction, shift, differences, process.rule, process.paths)
     return coarse, fine, found
+
+
+def left_share(moved: float, moved_before: float) -> float:
+    """Return the error left over the last change, given the change before it."""
+    return LEFT * max(1.0, SUDDEN * moved_before / max(moved, TINY))
 
 
 class _Rules:

@@ -9,6 +9,7 @@ from scipy.integrate import quad
 import dmft
 from dmft import cheap_map, effective_process, kernels
 from dmft.kernels import Averages
+from dmft.noise_correction import LEFT, SUDDEN, left_share
 from dmft.self_consistency import Corrected, SelfConsistency, Tolerance
 from dmft.solver import solve
 from solvers.collocation import Grid
@@ -186,6 +187,23 @@ def test_too_few_sweeps_are_reported():
     assert solution.status == 2
     assert "max_sweeps" in solution.message
     assert len(solution.stats["residual_history"]) == solution.stats["sweeps"]
+
+
+def test_few_sweeps_at_a_time_end_at_the_same_solution():
+    # what two sweeps leave of a correction is the next step's to do
+    times = np.linspace(0.0, 10.0, 11)
+    hurried = solve(DEFAULT, 10.0, times, rtol=1e-4, max_sweeps=2)
+    exact = solve(DEFAULT, 10.0, times, rtol=1e-6)
+    assert hurried.success
+    for name in ("test_error", "train_error"):
+        error = np.abs(hurried.values[name] - exact.values[name])
+        assert np.all(error <= hurried.error[name])
+        assert np.all(error <= 1e-4 * (1 + 1e-3) * exact.values[name])
+
+
+def test_sudden_agreement_of_two_grids_is_not_believed():
+    assert left_share(2.0, 0.0) == left_share(2.0, 10.0) == LEFT
+    assert left_share(0.2, 24.0) * 0.2 == pytest.approx(LEFT * SUDDEN * 24.0)
 
 
 def test_a_coarse_rule_is_reported_as_inaccurate():
