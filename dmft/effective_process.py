@@ -249,6 +249,17 @@ class EffectiveProcess:
             for component in family.components
         )
 
+    def second_importances(self) -> np.ndarray:
+        """Return the importance of the second mode, in the last call, in each component."""
+        return np.array(
+            [
+                component.probability * len(self._components) * family.drive.scales[1] ** 2
+                for family in self._families
+                for component in family.components
+                if family.parts and family.drive.scales.size > 1
+            ]
+        )
+
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""
         weights = mode_weights(self._time_weights, kernels.C_G)

@@ -35,6 +35,7 @@ FINE = 0.15  # error, in allowed ones, that sweeps may leave
 UNSETTLED = 0.1  # of a step, that sweeps which do not settle may leave to the next step
 DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
+UNSEEN = 0.01  # of that importance, where the second mode of a component may be left out at first
 LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.5  # of that importance from one rule to the next
 GROWTH = 1.7  # least growth of the number of points from one rule to the next
@@ -144,7 +145,10 @@ class _Rules:
         """Start with the other modes to the leading order."""
         self._system = coarse.system
         self._bases = [coarse.process, coarse.system.process(replace(cheap, offset=0.5))]
-        self.rule = replace(cheap, tolerance=FIRST_TOLERANCE * rtol)
+        first = FIRST_TOLERANCE * rtol
+        seconds = coarse.process.second_importances()
+        first = min(first, np.min(seconds, initial=first, where=seconds >= UNSEEN * first))
+        self.rule = replace(cheap, tolerance=float(first))
         while coarse.process.paths_of(self.rule) > MAX_PATHS / 8 and self.rule.tolerance < 1.0:
             self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
 

@@ -386,3 +386,15 @@ def test_a_grid_that_is_never_good_enough_is_reported(monkeypatch, rounds):
     solution = solve(DEFAULT, 10.0, t_eval=[0.0, 10.0], rtol=1e-2, rule=SparseRule(0.5, 1e-2))
     assert not solution.success
     assert solution.status == 2
+
+
+def test_the_second_mode_of_a_rare_component_is_seen():
+    # without noise and close to delta = 1 all errors are those of the rare Gaussian component
+    signal = dmft.BernoulliGaussian(0.05482, 1.099, 0.0)
+    problem = dmft.Problem(1.058, 1.536e-4, signal=signal)
+    times = np.array([7.0, 10.0, 15.0, 20.0])
+    exact = solve(problem, 61.34, times, rtol=1e-3)
+    rough = solve(problem, 61.34, times, rtol=1e-2)
+    assert exact.success
+    for name in ("test_error", "train_error"):
+        assert np.all(np.abs(rough.values[name] / exact.values[name] - 1) < 2e-2)
