@@ -143,11 +143,13 @@ def refine_grid(
         marked = unresolved_panels(system.problem, grid, averages, run.tolerance)
         if not (adapt and _can_split(grid, marked)):
             if shift is None and isinstance(cheap, SparseRule):
-                spacing, shift = _leading_mode(system, process, point, cheap, run)
+                spacing, moved = _leading_mode(system, process, point, cheap, run)
                 if spacing < cheap.spacing:
                     cheap = replace(cheap, spacing=spacing)
-                    x, shift = x + SHIFT * shift, None  # the mean of the two rules is finer, too
+                    if moved.settled:
+                        x = x + SHIFT * (moved.x - x)  # the mean of two rules is a finer one's
                     continue
+                shift = moved.x - x
             coarse = Level(system, process, point, np.zeros_like(x) if shift is None else shift)
             finer = Grid(grid.edges, grid.stages + EXTRA_STAGES)
             fine, check = _fine_solution(coarse, finer, cheap, ROUGH * share, run)
@@ -179,19 +181,19 @@ def _leading_mode(
     point: FixedPoint,
     rule: SparseRule,
     run: Run,
-) -> tuple[float, np.ndarray]:
-    """Return the spacing that the leading mode needs, and what the shifted rule changes now."""
+) -> tuple[float, Corrected]:
+    """Return the spacing that the leading mode needs, and the solution under the shifted rule."""
     other = system.process(replace(rule, offset=0.5))
     known = Corrected(point, np.zeros_like(point.x))
     moved = system.corrected(
         process, known, other, process, SHIFTED, run.max_sweeps, unfinished=UNCERTAIN
     )
-    solved = point.success and moved.point.success
+    solved = point.success and moved.settled
     change = system.distance(moved.x, point.x) if solved else np.inf
     spacing = _leading_spacing(rule.spacing, change)
     if spacing < rule.spacing:
         run.progress(f"leading mode resolved to {spacing:.3g}")
-    return spacing, moved.x - point.x
+    return spacing, moved
 
 
 def _fine_solution(

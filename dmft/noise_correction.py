@@ -35,7 +35,7 @@ FINE = 0.15  # error, in allowed ones, that sweeps may leave
 UNSETTLED = 0.1  # of a step, that sweeps which do not settle may leave to the next step
 DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
-UNSEEN = 0.01  # of that importance, where the second mode of a component may be left out at first
+UNSEEN = 0.05  # of that importance, where the second mode of a component may be left out at first
 LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.5  # of that importance from one rule to the next
 GROWTH = 1.7  # least growth of the number of points from one rule to the next
@@ -114,7 +114,7 @@ def _automatic_noise(
         share_left = left_share(moved, moved_before)
         share = _noise_share(coarse, fine, state.x)
         enough = share_left * moved <= share or (step <= share and not refined)
-        if round_ > 0 and enough and state.point.success:
+        if round_ > 0 and enough and state.settled:
             break
         stalled = step > STAGNATION * last_step
         if stalled and not rules.room(process):
@@ -122,7 +122,7 @@ def _automatic_noise(
         refined = rules.refine(process, stalled)
         if refined and round_ > 0:  # the first change adds the grid itself
             moved_before = moved
-    run.converged &= state.point.success
+    run.converged &= state.settled
     shifted = system.grid, coarse.x + coarse.shift
     differences = [
         Difference((system.grid, state.x), (system.grid, under_another), share_left),
@@ -236,7 +236,8 @@ def _given_noise(coarse: Level, rule: NoiseRule, run: Run) -> _Noise:
         if round_ == 1:  # a rule places its nodes by the modes' scales, which are now known
             process = system.process(rule)
         before, state = state.x, _corrected(coarse, state, process, cheap, run)
-        if not run.converged or (round_ > 0 and system.distance(state.x, before) <= FINE):
+        near = state.settled and system.distance(state.x, before) <= FINE
+        if not run.converged or (round_ > 0 and near):
             break
     else:
         run.converged = False

@@ -187,7 +187,8 @@ class SelfConsistency:
         step = damping * (correction - known.correction)
         start, correction = known.x + step, known.correction + step
         tolerance = max(tolerance, unfinished * self.distance(start, known.x))
-        return Corrected(self.solve(cheap, start, tolerance, max_sweeps, correction), correction)
+        point = self.solve(cheap, start, tolerance, max_sweeps, correction)
+        return Corrected(point, correction, point.success and damping == 1.0)
 
 
 @dataclass(eq=False)
@@ -230,10 +231,13 @@ class Corrected:
     ----------
     point : FixedPoint
     correction : ndarray, shape (n,)
+    settled : bool
+        Whether the sweeps did, and the whole step to the correction was taken.
     """
 
     point: FixedPoint
     correction: Vector
+    settled: bool = True
 
     @property
     def x(self) -> Vector:
