@@ -11,6 +11,7 @@ Gaussians, in descending order of variance, to the drive, on which a noise rule 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -249,16 +250,20 @@ class EffectiveProcess:
             for component in family.components
         )
 
-    def second_importances(self) -> np.ndarray:
-        """Return the importance of the second mode, in the last call, in each component."""
-        return np.array(
-            [
-                component.probability * len(self._components) * family.drive.scales[1] ** 2
-                for family in self._families
-                for component in family.components
-                if family.parts and family.drive.scales.size > 1
-            ]
-        )
+    def second_mode(self, least: float) -> float:
+        """Return the smallest importance of a component's second mode that is at least `least`.
+
+        It falls with the component's probability, which does not count here where the target is
+        Gaussian: all of the error may be that of a rare component. Infinite if there is none.
+        """
+        found = math.inf
+        for family in self._families:
+            for component in family.components:
+                square = float(np.sum(family.drive.scales[1:2] ** 2))
+                share = component.probability * len(self._components)
+                if square * (share if component.std == 0 else 1.0) >= least > 0:
+                    found = min(found, share * square)
+        return found
 
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""

@@ -146,9 +146,8 @@ class _Rules:
         self._system = coarse.system
         self._bases = [coarse.process, coarse.system.process(replace(cheap, offset=0.5))]
         first = FIRST_TOLERANCE * rtol
-        seconds = coarse.process.second_importances()
-        first = min(first, np.min(seconds, initial=first, where=seconds >= UNSEEN * first))
-        self.rule = replace(cheap, tolerance=float(first))
+        first = min(first, coarse.process.second_mode(UNSEEN * first))
+        self.rule = replace(cheap, tolerance=first)
         while coarse.process.paths_of(self.rule) > MAX_PATHS / 8 and self.rule.tolerance < 1.0:
             self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
 
