@@ -232,9 +232,11 @@ class EffectiveProcess:
         self._time_weights = time_weights(problem, grid)
         self._map = mirror_arguments(problem, grid)
         self._start = initial_state(problem)
+        self._size = typical_size(problem)
+        self._second_moment = problem.signal.second_moment
         # the H that moves a weight by its typical size at the start, or 1 where that is less: modes
         # count in proportion to it, as large starts stay in the linear part of their map
-        self._unit = float(np.clip(typical_size(problem) / (self._start[1] + TINY), TINY, 1.0))
+        self._unit = float(np.clip(self._size / (self._start[1] + TINY), TINY, 1.0))
 
     @property
     def paths(self) -> int:
@@ -332,7 +334,7 @@ class EffectiveProcess:
             return None
         code, parameters, table = self._map
         width = float(1.0 / abs(slope[0]))
-        size = width * typical_size(self.problem)
+        size = width * self._size
         edges = [mirror_kernels.inverse(code, w, parameters[-1], table) for w in (-size, size)]
         H = np.array([0.0, *edges])
         _, D = mirror_kernels.evaluate(code, H[:, None], parameters[-1:], table)
@@ -396,9 +398,8 @@ class EffectiveProcess:
 
     def _counts(self, drive: Drive) -> np.ndarray:
         """Return which modes count, to first order, for the correlations of w and target."""
-        moment = self.problem.signal.second_moment
         own = shares(drive.modes, self._unit)
-        target = np.abs(drive.target_modes) / np.sqrt(moment + TINY)
+        target = np.abs(drive.target_modes) / np.sqrt(self._second_moment + TINY)
         return own * np.maximum(own, target) > self.rule.negligible**2
 
 

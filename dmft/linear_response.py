@@ -34,7 +34,8 @@ class LinearResponse:
         """Evaluate the linear model where it is to agree with the averages."""
         from solvers.causal_algebra import padded
 
-        self._law = problem.signal
+        law = problem.signal
+        self._mean, self._second_moment = law.mean, law.second_moment
         self._averages = averages
         self._K = kernels.K
         self._stages = stages
@@ -60,8 +61,8 @@ class LinearResponse:
         return Averages(
             C_w,
             A,
-            base.mean_w + self._law.mean * moved,
-            base.overlap + self._law.second_moment * moved,
+            base.mean_w + self._mean * moved,
+            base.overlap + self._second_moment * moved,
             base.mean_D,
         )
 
@@ -71,6 +72,6 @@ class LinearResponse:
         """Return C_w (N + 1, N + 1) and A K 1 (N,) of the linear model; `square` is A C_G A^T."""
         reach = A @ kernels.K.sum(axis=1)
         q = np.concatenate([[1.0], 1.0 - reach])
-        C_w = np.multiply.outer(self._law.second_moment * q, q)
+        C_w = np.multiply.outer(self._second_moment * q, q)
         C_w[1:, 1:] += square
         return C_w, reach
