@@ -42,12 +42,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 from reporting import parser, save, subplots, table, versions, write
 
 from dmft.hdf5 import load
-from dmft.hdf5 import save as save_solution
 from dmft.problem import Problem
 from dmft.signals import Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian, SignalLaw
 from dmft.solution import Solution
@@ -74,7 +72,7 @@ SMALL = 0.5  # doubt over the error that is permitted, at which a reference is g
 ATOL = 1e-3  # of the value at t = 0, that `solve` always allows
 SLOW = 20.0  # seconds
 REFERENCE_LIMIT = 3.0  # of the time that a solve may take
-SECONDS = "processor_seconds"  # of a reference, in its file
+SECONDS = "processor_time"  # of a reference, in its stats
 
 
 class Case(NamedTuple):
@@ -314,23 +312,18 @@ def _reference(
 ) -> Reference | None:
     """Return one that was kept for the problem, or a new one; None where that takes too long."""
     path = kept and kept.with_name(f"{kept.name}_{kind}.h5")
-    if path and path.exists():
-        found = load(path)
-        if _suits(found, solution):
-            with h5py.File(path) as file:
-                return Reference(kind, found, share, float(file.attrs[SECONDS]))
-    started = time.process_time()
-    try:
-        with time_limit(limit):
-            found = finer(solution, rule)
-    except TimeoutError:
-        return None
-    seconds = time.process_time() - started
-    if path:
-        save_solution(found, path)
-        with h5py.File(path, "a") as file:
-            file.attrs[SECONDS] = seconds
-    return Reference(kind, found, share, seconds)
+    found = load(path) if path and path.exists() else None
+    if found is None or not _suits(found, solution):
+        started = time.process_time()
+        try:
+            with time_limit(limit):
+                found = finer(solution, rule)
+        except TimeoutError:
+            return None
+        found = replace(found, stats={**found.stats, SECONDS: time.process_time() - started})
+        if path:
+            found.save(path)
+    return Reference(kind, found, share, found.stats[SECONDS])
 
 
 def _suits(found: Solution, solution: Solution) -> bool:

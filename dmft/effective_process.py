@@ -253,7 +253,7 @@ class EffectiveProcess:
         )
 
     def second_mode(self, least: float) -> float:
-        """Return the smallest importance of a component's second mode that is at least `least`.
+        """Return the smallest importance of a component's second mode from `least` > 0 on.
 
         It falls with the component's probability, which does not count here where the target is
         Gaussian: all of the error may be that of a rare component. Infinite if there is none.
@@ -263,7 +263,7 @@ class EffectiveProcess:
             for component in family.components:
                 square = float(np.sum(family.drive.scales[1:2] ** 2))
                 share = component.probability * len(self._components)
-                if square * (share if component.std == 0 else 1.0) >= least > 0:
+                if square * (share if component.std == 0 else 1.0) >= least:
                     found = min(found, share * square)
         return found
 

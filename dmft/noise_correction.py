@@ -93,7 +93,9 @@ def _automatic_noise(
     system, state = coarse.system, coarse.uncorrected
     rules = _Rules(coarse, cheap, run.tolerance.rtol)
     under_another, refined, step = state.x, True, np.inf
-    moved_before, share_left = 0.0, LEFT
+    moved_before, factor = 0.0, LEFT
+    grids = time_difference(coarse, fine)
+    leading = SHIFT * system.distance(coarse.x + coarse.shift, coarse.x)
     for round_ in range(MAX_ROUNDS):
         process, base = rules.turn(round_)
         before = state.x
@@ -103,7 +105,7 @@ def _automatic_noise(
         if round_ == 0 and adapt:
             left = time_share(coarse, state.x)
             allowed = max(GRID_SHARE * HIGHER_ORDER / left, LEAST_GRID_SHARE)
-            if time_difference(coarse, fine) > allowed:
+            if grids > allowed:
                 levels = refine_grid(system, coarse.x, coarse.shift, cheap, True, allowed, run)
                 return resolve_noise(*levels, None, False, run)
         if refined:
@@ -111,9 +113,9 @@ def _automatic_noise(
         last_step, step = step, system.distance(state.x, before)
         run.progress(f"moved by {step:.1e} of the tolerance")
         moved = system.distance(state.x, under_another)
-        share_left = left_share(moved, moved_before)
-        share = _noise_share(coarse, fine, state.x)
-        enough = share_left * moved <= share or (step <= share and not refined)
+        factor = left_share(moved, moved_before)
+        share = _noise_share(leading + time_share(coarse, state.x) * grids)
+        enough = factor * moved <= share or (step <= share and not refined)
         if round_ > 0 and enough and state.settled:
             break
         stalled = step > STAGNATION * last_step
@@ -125,7 +127,7 @@ def _automatic_noise(
     run.converged &= state.settled
     shifted = system.grid, coarse.x + coarse.shift
     differences = [
-        Difference((system.grid, state.x), (system.grid, under_another), share_left),
+        Difference((system.grid, state.x), (system.grid, under_another), factor),
         Difference(coarse.solution, shifted, SHIFT),
     ]
     shift = SHIFT * coarse.shift
@@ -181,10 +183,8 @@ class _Rules:
         return self.rule.tolerance < before
 
 
-def _noise_share(coarse: Level, fine: Level, x: np.ndarray) -> float:
-    """Return the error, in allowed errors, that the noise rule may leave to the estimate."""
-    others = SHIFT * coarse.system.distance(coarse.x + coarse.shift, coarse.x)
-    others += time_share(coarse, x) * time_difference(coarse, fine)
+def _noise_share(others: float) -> float:
+    """Return the error, in allowed errors, that the others leave to the noise rule."""
     return max((AIM - ITERATION) / SAFETY - others, LEAST_SHARE)
 
 
