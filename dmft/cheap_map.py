@@ -7,6 +7,7 @@ reduced until a shifted rule does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -31,7 +32,11 @@ Progress = Callable[[str], None]
 
 FIRST_SPACING = 0.5
 LAST_SPACING = 0.025
-DECAY = 3.5  # of the leading rule's error with 1 / spacing, small; 3.5 to 6 were measured
+DECAY = 3.5  # of the leading rule's error with 1 / spacing, at most; 3.5 to 6 is usual
+LEAST_DECAY = 0.5
+FIRST_ATOMS = 8
+LONGER = 1.5  # number of atoms, of a law that has more, from one rule to the next
+BLAMED = 0.5  # share of a change from which on it is due to the leading mode, not to the law
 LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
 AIMED = 0.4  # of that share, for a spacing that is chosen
 NEGLIGIBLE = 1e-8  # of rtol, importance of modes that are left out even to first order
@@ -112,7 +117,9 @@ def cheap_rule(rule: NoiseRule | None, rtol: float) -> NoiseRule:
     # nodes reach to where the Gaussian weight has fallen to 1e-4 rtol
     reach = float(np.sqrt(-2 * np.log(1e-4 * rtol)))
     negligible = float(np.sqrt(NEGLIGIBLE * rtol))
-    return SparseRule(spacing, tolerance=np.inf, reach=reach, atoms=8, negligible=negligible)
+    return SparseRule(
+        spacing, tolerance=np.inf, reach=reach, atoms=FIRST_ATOMS, negligible=negligible
+    )
 
 
 def refine_grid(
@@ -129,7 +136,7 @@ def refine_grid(
     Where `shift` is not known yet, the leading mode's spacing is reduced until the shifted rule
     agrees.
     """
-    failures = 0
+    failures, tried = 0, list[tuple[float, float]]()
     for _ in range(MAX_ROUNDS):
         before = system.grid
         system, process, point = _cheap_solution(system, cheap, x, ROUGH * share, adapt, run)
@@ -143,13 +150,11 @@ def refine_grid(
         marked = unresolved_panels(system.problem, grid, averages, run.tolerance)
         if not (adapt and _can_split(grid, marked)):
             if shift is None and isinstance(cheap, SparseRule):
-                spacing, moved = _leading_mode(system, process, point, cheap, run)
-                if spacing < cheap.spacing:
-                    cheap = replace(cheap, spacing=spacing)
-                    if moved.settled:
-                        x = x + SHIFT * (moved.x - x)  # the mean of two rules is a finer one's
+                better, moved = _leading_rule(system, process, point, cheap, tried, run)
+                if better != cheap:
+                    cheap, x = better, moved
                     continue
-                shift = moved.x - x
+                shift = moved - x
             coarse = Level(system, process, point, np.zeros_like(x) if shift is None else shift)
             finer = Grid(grid.edges, grid.stages + EXTRA_STAGES)
             fine, check = _fine_solution(coarse, finer, cheap, ROUGH * share, run)
@@ -175,25 +180,58 @@ def _carried(shift: np.ndarray | None, grid: Grid, target: Grid) -> np.ndarray |
     return shift if shift is None or target is grid else prolonged(grid, shift, target)
 
 
-def _leading_mode(
+def _leading_rule(
+    system: SelfConsistency,
+    process: EffectiveProcess,
+    point: FixedPoint,
+    rule: SparseRule,
+    tried: list[tuple[float, float]],
+    run: Run,
+) -> tuple[SparseRule, np.ndarray]:
+    """Return the rule that the leading mode and a law of many atoms need, and a solution.
+
+    It is that of a shifted rule with more atoms where the rule will do, a guess where it will not.
+    Spacings that have been `tried`, with the change under that rule, tell how it decays.
+    """
+    longer = _longer(rule, system)
+    moved, change = _under(system, process, point, replace(longer, offset=0.5), run)
+    if change <= LEADING_SHARE:
+        return rule, moved
+    if longer != rule:
+        _, shifted = _under(system, process, point, replace(rule, offset=0.5), run)
+        if shifted < BLAMED * change:
+            run.progress(f"law resolved to {longer.atoms} atoms")
+            return longer, moved
+    tried.append((rule.spacing, change))
+    spacing = _leading_spacing(tried)
+    if spacing == rule.spacing:
+        return rule, moved
+    run.progress(f"leading mode resolved to {spacing:.3g}")
+    # the mean of two shifted rules is a finer one's
+    return replace(rule, spacing=spacing), point.x + SHIFT * (moved - point.x)
+
+
+def _longer(rule: SparseRule, system: SelfConsistency) -> SparseRule:
+    """Return the rule with more atoms, where the law has more."""
+    all_ = len(system.problem.signal.components())
+    return replace(rule, atoms=max(rule.atoms, min(math.ceil(LONGER * rule.atoms), all_)))
+
+
+def _under(
     system: SelfConsistency,
     process: EffectiveProcess,
     point: FixedPoint,
     rule: SparseRule,
     run: Run,
-) -> tuple[float, Corrected]:
-    """Return the spacing that the leading mode needs, and the solution under the shifted rule."""
-    other = system.process(replace(rule, offset=0.5))
+) -> tuple[np.ndarray, float]:
+    """Return the solution under another rule and its distance, infinite where there is none."""
     known = Corrected(point, np.zeros_like(point.x))
-    moved = system.corrected(
-        process, known, other, process, SHIFTED, run.max_sweeps, unfinished=UNCERTAIN
+    found = system.corrected(
+        process, known, system.process(rule), process, SHIFTED, run.max_sweeps, unfinished=UNCERTAIN
     )
-    solved = point.success and moved.settled
-    change = system.distance(moved.x, point.x) if solved else np.inf
-    spacing = _leading_spacing(rule.spacing, change)
-    if spacing < rule.spacing:
-        run.progress(f"leading mode resolved to {spacing:.3g}")
-    return spacing, moved
+    if not (point.success and found.settled):
+        return point.x, math.inf
+    return found.x, system.distance(found.x, point.x)
 
 
 def _fine_solution(
@@ -257,14 +295,19 @@ def _marched(
     return system.on(grid), x
 
 
-def _leading_spacing(spacing: float, change: float) -> float:
+def _leading_spacing(tried: list[tuple[float, float]]) -> float:
     """Return a spacing at which the shifted rule will move the solution little enough.
 
-    `change` is what it does now. Equidistant rules converge like exp(-DECAY / spacing).
+    `tried` are spacings and what it changed there, the last one too much. Equidistant rules
+    converge like exp(-DECAY / spacing), slower where paths bend.
     """
-    if change <= LEADING_SHARE:
-        return spacing
-    finer = 1.0 / (1.0 / spacing + np.log(change / (AIMED * LEADING_SHARE)) / DECAY)
+    spacing, change = tried[-1]
+    decay = DECAY
+    if len(tried) > 1:
+        wider, before = tried[-2]
+        decay = np.log(before / change) / (1.0 / spacing - 1.0 / wider)
+        decay = np.clip(np.nan_to_num(decay, nan=DECAY), LEAST_DECAY, DECAY)
+    finer = 1.0 / (1.0 / spacing + np.log(change / (AIMED * LEADING_SHARE)) / decay)
     finer = float(np.clip(finer, 0.5 * spacing, 0.8 * spacing))
     return finer if finer > LAST_SPACING else spacing
 

@@ -245,11 +245,12 @@ class EffectiveProcess:
 
     def paths_of(self, rule: NoiseRule) -> int:
         """Return the number of paths of another rule at the modes of the last call."""
+        components = compressed(self.problem.signal.components(), rule.atoms)
+        families = {family.components[0].std: family for family in self._families}
         return sum(
-            len(self._nodes(rule, family, component).weights)
-            for family in self._families
-            if family.parts
-            for component in family.components
+            len(self._nodes(rule, families[component.std], component, len(components)).weights)
+            for component in components
+            if families[component.std].parts
         )
 
     def second_mode(self, least: float) -> float:
@@ -300,15 +301,17 @@ class EffectiveProcess:
         """Place the nodes of a family, those that run through the same modes together."""
         strata: dict[bytes, list[_Stratum]] = {}
         for component in family.components:
-            nodes = self._nodes(self.rule, family, component)
+            nodes = self._nodes(self.rule, family, component, len(self._components))
             strata.setdefault(np.any(nodes.z != 0, axis=0).tobytes(), []).append(
                 _Stratum(component, self._folds(component), nodes)
             )
         return [_Part(members, self.grid.size) for members in strata.values()]
 
-    def _nodes(self, rule: NoiseRule, family: _Family, component: Component) -> Nodes:
-        """Return the nodes of a rule for a component."""
-        rule = rule.weighted(component.probability * len(self._components))
+    def _nodes(
+        self, rule: NoiseRule, family: _Family, component: Component, count: int
+    ) -> Nodes:
+        """Return the nodes of a rule for one of a number of components."""
+        rule = rule.weighted(component.probability * count)
         drive, thresholds = family.drive, family.thresholds
         if thresholds is not None:
             thresholds = thresholds.moved(component.mean * drive.threshold_drift)

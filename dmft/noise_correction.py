@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from dmft.cheap_map import (
+    FIRST_ATOMS,
     HIGHER_ORDER,
     LAST_SPACING,
+    LONGER,
     MAX_ROUNDS,
     PATIENCE,
     SHIFT,
@@ -39,7 +41,7 @@ UNSEEN = 0.05  # of that importance, where the second mode of a component may be
 LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.5  # of that importance from one rule to the next
 GROWTH = 1.7  # least growth of the number of points from one rule to the next
-MAX_PATHS = 60_000  # which take about 200 MB
+MAX_PATHS = 100_000  # which take about 300 MB
 STAGNATION = 0.6  # of the last change above which a change blames the leading mode's spacing
 SHRINKING = 0.7  # of the spacing where a change is blamed on it
 LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were measured
@@ -146,17 +148,21 @@ class _Rules:
     def __init__(self, coarse: Level, cheap: SparseRule, rtol: float) -> None:
         """Start with the other modes to the leading order."""
         self._system = coarse.system
-        self._bases = [coarse.process, coarse.system.process(replace(cheap, offset=0.5))]
+        self._bases = {cheap: coarse.process}
+        self._most_atoms = max(len(coarse.system.problem.signal.components()), FIRST_ATOMS)
         first = FIRST_TOLERANCE * rtol
         first = min(first, coarse.process.second_mode(UNSEEN * first))
-        self.rule = replace(cheap, tolerance=first)
+        self.rule = replace(cheap, tolerance=first, atoms=max(round(cheap.atoms / LONGER), FIRST_ATOMS))
         while coarse.process.paths_of(self.rule) > MAX_PATHS / 8 and self.rule.tolerance < 1.0:
             self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
 
     def turn(self, round_: int) -> tuple[EffectiveProcess, EffectiveProcess]:
         """Return the process of this round and the cheap one that goes with it."""
-        offset = 0.5 * (round_ % 2)
-        return self._system.process(replace(self.rule, offset=offset)), self._bases[round_ % 2]
+        rule = replace(self.rule, offset=0.5 * (round_ % 2))
+        bare = replace(rule, tolerance=np.inf, atoms=min(rule.atoms, self._most_atoms))
+        if bare not in self._bases:
+            self._bases[bare] = self._system.process(bare)
+        return self._system.process(rule), self._bases[bare]
 
     def room(self, process: EffectiveProcess) -> bool:
         """Whether the rule of the process can be refined in one way or another."""
@@ -176,8 +182,6 @@ class _Rules:
         if stalled and self._narrower(process):
             narrower = replace(self.rule, spacing=SHRINKING * self.rule.spacing)
             self.rule = _refined(narrower, process, 1.0 / SHRINKING) or narrower
-            bare = replace(narrower, tolerance=np.inf, atoms=self._bases[0].rule.atoms)
-            self._bases = [self._system.process(replace(bare, offset=o)) for o in (0.0, 0.5)]
         else:
             self.rule = _refined(self.rule, process) or self.rule
         return self.rule.tolerance < before
