@@ -44,6 +44,7 @@ MAX_ROUNDS = 12
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
 PATIENCE = 60  # sweeps in which a part, or a correction, has to settle
 LONG_PATIENCE = 120  # sweeps after which the grid is taken part by part
+SHORT_PATIENCE = 20  # the same once that had to be done
 STRIDE = 2  # panels by which the part grows
 MAX_CUTS = 12  # of a part's last panels
 MARCH = 0.1  # error, in allowed ones, at which it grows
@@ -66,6 +67,7 @@ class Run:
     progress: Progress
     history: list[float] = field(default_factory=list)
     converged: bool = True
+    long: bool = False  # whether a horizon had to be taken part by part
     failed_paths: int = 0
 
     def note(self, text: str, point: FixedPoint) -> None:
@@ -260,11 +262,13 @@ def _cheap_solution(
     not, the part's last panels are too long; they are cut in two if `adapt` says so.
     """
     process = system.process(cheap)
-    point = system.solve(process, x, tolerance, min(LONG_PATIENCE, run.max_sweeps))
-    if point.success or system.grid.panels <= STRIDE or run.max_sweeps <= LONG_PATIENCE:
+    patience = SHORT_PATIENCE if run.long else LONG_PATIENCE
+    point = system.solve(process, x, tolerance, min(patience, run.max_sweeps))
+    if point.success or system.grid.panels <= STRIDE or run.max_sweeps <= patience:
         return system, process, point
     x = point.x
     if not point.change <= MARCH:  # or nan
+        run.long = True
         system, x = _marched(system, cheap, adapt, run)
         process = system.process(cheap)
     return system, process, system.solve(process, x, tolerance, run.max_sweeps)
