@@ -34,11 +34,11 @@ TOGETHER = 4096  # most paths that are solved in one call, for the sake of memor
 
 
 def compressed(components: tuple[Component, ...], atoms: int) -> tuple[Component, ...]:
-    """Return at most `atoms` components, a Gauss rule of the law where it has more atoms.
+    """Return at most `atoms` components, a Gauss rule of a law of atoms where it has more.
 
     The Gauss rule shares the first 2 `atoms` - 1 moments of the law.
     """
-    if len(components) <= atoms:
+    if len(components) <= atoms or any(c.std > 0 for c in components):
         return components
     from solvers.discrete_gauss import gauss_rule  # SciPy is imported only where it is needed
 
@@ -307,9 +307,7 @@ class EffectiveProcess:
             )
         return [_Part(members, self.grid.size) for members in strata.values()]
 
-    def _nodes(
-        self, rule: NoiseRule, family: _Family, component: Component, count: int
-    ) -> Nodes:
+    def _nodes(self, rule: NoiseRule, family: _Family, component: Component, count: int) -> Nodes:
         """Return the nodes of a rule for one of a number of components."""
         rule = rule.weighted(component.probability * count)
         drive, thresholds = family.drive, family.thresholds

@@ -152,7 +152,8 @@ class _Rules:
         self._most_atoms = max(len(coarse.system.problem.signal.components()), FIRST_ATOMS)
         first = FIRST_TOLERANCE * rtol
         first = min(first, coarse.process.second_mode(UNSEEN * first))
-        self.rule = replace(cheap, tolerance=first, atoms=max(round(cheap.atoms / LONGER), FIRST_ATOMS))
+        atoms = max(round(cheap.atoms / LONGER), FIRST_ATOMS)
+        self.rule = replace(cheap, tolerance=first, atoms=atoms)
         while coarse.process.paths_of(self.rule) > MAX_PATHS / 8 and self.rule.tolerance < 1.0:
             self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
 

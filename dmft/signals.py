@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -39,12 +40,12 @@ class SignalLaw(ABC):
     @property
     def mean(self) -> float:
         """E[w*]."""
-        return float(sum(c.probability * c.mean for c in self.components()))
+        return _moments(self)[0]
 
     @property
     def second_moment(self) -> float:
         """E[w*^2]."""
-        return float(sum(c.probability * (c.mean**2 + c.std**2) for c in self.components()))
+        return _moments(self)[1]
 
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Draw `size` independent entries, shape (size,)."""
@@ -61,6 +62,13 @@ class SignalLaw(ABC):
             for key, value in vars(self).items()
         }
         return {"name": self.name, **values}
+
+
+@lru_cache(maxsize=8)
+def _moments(law: SignalLaw) -> tuple[float, float]:
+    """Return E[w*] and E[w*^2], which every sweep asks for."""
+    probabilities, means, stds = np.array(law.components()).T
+    return float(probabilities @ means), float(probabilities @ (means**2 + stds**2))
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,8 @@ class Solution:
             *(self.values[name] for name in (*ONE_TIME, *TWO_TIME)),
             *(self.error[name] for name in (*ONE_TIME, *TWO_TIME)),
         )
-        stats = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.stats.items()}
+        # as text, since nan, which a history may hold, does not equal itself
+        stats = {k: repr(np.asarray(v).tolist()) for k, v in self.stats.items()}
         scalars = (self.rtol, self.seed, self.success, self.status, self.message, stats)
         return (self.problem, self.grid.stages, scalars, *(a.tobytes() for a in arrays))
 

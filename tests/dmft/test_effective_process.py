@@ -315,6 +315,11 @@ def test_many_atoms_may_be_compressed():
     agree(short, full, 1e-6)
 
 
+def test_gaussian_components_are_never_compressed():
+    law = BernoulliGaussian(0.3, 1.0, 0.5)
+    assert effective_process.compressed(law.components(), 1) == law.components()
+
+
 # --- bookkeeping -------------------------------------------------------------------------------
 
 

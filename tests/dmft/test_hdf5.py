@@ -104,7 +104,8 @@ def test_every_problem_and_outcome_survives(solution, tmp_path, changes):
 
 def test_infinities_and_nans_survive(solution, tmp_path):
     error = solution.error | {"C_w": np.full((3, 3), np.nan), "overlap": np.full(3, np.inf)}
-    changed = replace(solution, error=error)
+    stats = solution.stats | {"residual_history": np.array([1.0, np.nan, np.inf])}
+    changed = replace(solution, error=error, stats=stats)
     save(changed, tmp_path / "run.h5")
     assert load(tmp_path / "run.h5") == changed
 

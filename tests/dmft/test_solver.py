@@ -321,6 +321,37 @@ def test_panels_that_do_not_settle_are_cut(monkeypatch, adapt):
     assert (found.distance(x, exact.x) < 1.0) == adapt
 
 
+def test_laws_of_many_atoms_are_resolved():
+    # eight atoms in place of the sixty would leave 20 times the tolerance in the test error
+    law = dmft.Empirical(np.random.default_rng(1).laplace(size=60))
+    problem = dmft.Problem(delta=3.0, alpha=0.3, sigma2=0.2, signal=law)
+    times, lines = [1.0, 5.0, 20.0], []
+    solution = solve(problem, 20.0, t_eval=times, rtol=1e-3, progress=lines.append)
+    assert solution.success
+    assert any(line.startswith("law resolved") for line in lines)
+    all_atoms = SparseRule(0.35, 1e-3, reach=5.7, atoms=60)
+    other = solve(problem, 20.0, t_eval=times, rtol=1e-3, rule=all_atoms)
+    assert other.success
+    for name in ("test_error", "train_error"):
+        np.testing.assert_allclose(solution.values[name], other.values[name], rtol=2e-4)
+
+
+def test_the_spacing_follows_the_decay_that_was_measured():
+    # changes exp(-decay / spacing): as many steps as the decay asks for end below the share
+    def steps(decay):
+        tried = [(0.5, 50.0)]
+        while tried[-1][1] > cheap_map.LEADING_SHARE:
+            spacing = cheap_map._leading_spacing(tried)
+            tried.append((spacing, 50.0 * np.exp(decay * (2.0 - 1.0 / spacing))))
+        return len(tried) - 1
+
+    assert steps(cheap_map.DECAY) == 1
+    assert steps(0.6 * cheap_map.DECAY) == 2
+    assert steps(0.2 * cheap_map.DECAY) <= 5
+    narrow = cheap_map._leading_spacing([(cheap_map.LAST_SPACING, 50.0)])
+    assert narrow == cheap_map.LAST_SPACING
+
+
 def test_horizons_of_a_million_keep_early_times_resolved():
     # the modes of the noise count early times as much as late ones
     problem = dmft.Problem(delta=0.5, alpha=0.1, lam=0.1, sigma2=0.1)
