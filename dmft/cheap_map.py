@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from dmft.effective_process import EffectiveProcess
+from dmft.effective_process import TINY, EffectiveProcess
 from dmft.error_estimates import OnGrid
 from dmft.kernels import Averages
 from dmft.panels import (
@@ -35,7 +36,7 @@ LAST_SPACING = 0.025
 DECAY = 3.5  # of the leading rule's error with 1 / spacing, at most; 3.5 to 6 is usual
 LEAST_DECAY = 0.5
 FIRST_ATOMS = 8
-LONGER = 1.5  # number of atoms, of a law that has more, from one rule to the next
+LONGER = (1.5, 3.0)  # least and largest growth of the number of atoms, of a law that has more
 BLAMED = 0.5  # share of a change from which on it is due to the leading mode, not to the law
 LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
 AIMED = 0.4  # of that share, for a spacing that is chosen
@@ -75,6 +76,13 @@ class Run:
         self.history.extend(point.history)
         sweeps = len(point.history)
         self.progress(f"{text}: {sweeps} sweeps, change {point.change:.1e} of the tolerance")
+
+
+class Tried(NamedTuple):
+    """Rules of the cheap map that will not do, by their fineness and what a finer one changes."""
+
+    spacings: list[tuple[float, float]]  # 1 / spacing
+    atoms: list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,7 @@ def refine_grid(
     Where `shift` is not known yet, the leading mode's spacing is reduced until the shifted rule
     agrees.
     """
-    failures, tried = 0, list[tuple[float, float]]()
+    failures, tried = 0, Tried([], [])
     for _ in range(MAX_ROUNDS):
         before = system.grid
         system, process, point = _cheap_solution(system, cheap, x, ROUGH * share, adapt, run)
@@ -187,36 +195,32 @@ def _leading_rule(
     process: EffectiveProcess,
     point: FixedPoint,
     rule: SparseRule,
-    tried: list[tuple[float, float]],
+    tried: Tried,
     run: Run,
 ) -> tuple[SparseRule, np.ndarray]:
     """Return the rule that the leading mode and a law of many atoms need, and a solution.
 
     It is that of a shifted rule with more atoms where the rule will do, a guess where it will not.
-    Spacings that have been `tried`, with the change under that rule, tell how it decays.
     """
-    longer = _longer(rule, system)
+    law = len(system.problem.signal.components())
+    longer = replace(rule, atoms=_more_atoms(rule.atoms, tried.atoms, law))
     moved, change = _under(system, process, point, replace(longer, offset=0.5), run)
     if change <= LEADING_SHARE:
         return rule, moved
+    shifted = change
     if longer != rule:
         _, shifted = _under(system, process, point, replace(rule, offset=0.5), run)
-        if shifted < BLAMED * change:
-            run.progress(f"law resolved to {longer.atoms} atoms")
-            return longer, moved
-    tried.append((rule.spacing, change))
-    spacing = _leading_spacing(tried)
+    if shifted < BLAMED * change:
+        tried.atoms.append((rule.atoms, change))
+        run.progress(f"law resolved to {longer.atoms} atoms")
+        return longer, moved
+    tried.spacings.append((1.0 / rule.spacing, change))
+    spacing = _leading_spacing(tried.spacings)
     if spacing == rule.spacing:
         return rule, moved
     run.progress(f"leading mode resolved to {spacing:.3g}")
     # the mean of two shifted rules is a finer one's
     return replace(rule, spacing=spacing), point.x + SHIFT * (moved - point.x)
-
-
-def _longer(rule: SparseRule, system: SelfConsistency) -> SparseRule:
-    """Return the rule with more atoms, where the law has more."""
-    all_ = len(system.problem.signal.components())
-    return replace(rule, atoms=max(rule.atoms, min(math.ceil(LONGER * rule.atoms), all_)))
 
 
 def _under(
@@ -228,8 +232,9 @@ def _under(
 ) -> tuple[np.ndarray, float]:
     """Return the solution under another rule and its distance, infinite where there is none."""
     known = Corrected(point, np.zeros_like(point.x))
+    bound = min(PATIENCE, run.max_sweeps)
     found = system.corrected(
-        process, known, system.process(rule), process, SHIFTED, run.max_sweeps, unfinished=UNCERTAIN
+        process, known, system.process(rule), process, SHIFTED, bound, unfinished=UNCERTAIN
     )
     if not (point.success and found.settled):
         return point.x, math.inf
@@ -302,18 +307,33 @@ def _marched(
 def _leading_spacing(tried: list[tuple[float, float]]) -> float:
     """Return a spacing at which the shifted rule will move the solution little enough.
 
-    `tried` are spacings and what it changed there, the last one too much. Equidistant rules
-    converge like exp(-DECAY / spacing), slower where paths bend.
+    Equidistant rules converge like exp(-DECAY / spacing), slower where paths bend.
     """
-    spacing, change = tried[-1]
-    decay = DECAY
+    spacing = 1.0 / tried[-1][0]
+    finer = np.clip(1.0 / _enough(tried, LEAST_DECAY, DECAY), 0.5 * spacing, 0.8 * spacing)
+    return float(finer) if finer > LAST_SPACING else spacing
+
+
+def _more_atoms(atoms: int, tried: list[tuple[float, float]], law: int) -> int:
+    """Return the number of atoms to compare a number of atoms with, where the law has more."""
+    wanted = _enough(tried, TINY, math.inf) if tried else 0.0
+    least, most = LONGER
+    return max(atoms, min(math.ceil(np.clip(wanted, least * atoms, most * atoms)), law))
+
+
+def _enough(tried: list[tuple[float, float]], least: float, most: float) -> float:
+    """Return the fineness at which changes that decay exponentially will be small enough.
+
+    The decay is the one that was measured, between `least` and `most`.
+    """
+    fineness, change = tried[-1]
+    if math.isinf(change):
+        return math.inf
+    decay = most
     if len(tried) > 1:
-        wider, before = tried[-2]
-        decay = np.log(before / change) / (1.0 / spacing - 1.0 / wider)
-        decay = np.clip(np.nan_to_num(decay, nan=DECAY), LEAST_DECAY, DECAY)
-    finer = 1.0 / (1.0 / spacing + np.log(change / (AIMED * LEADING_SHARE)) / decay)
-    finer = float(np.clip(finer, 0.5 * spacing, 0.8 * spacing))
-    return finer if finer > LAST_SPACING else spacing
+        coarser, before = tried[-2]
+        decay = np.clip(np.log(before / change) / (fineness - coarser), least, most)
+    return float(fineness + np.log(change / (AIMED * LEADING_SHARE)) / decay)
 
 
 def prolonged(grid: Grid, x: np.ndarray, target: Grid) -> np.ndarray:

@@ -41,7 +41,7 @@ UNSEEN = 0.05  # of that importance, where the second mode of a component may be
 LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.5  # of that importance from one rule to the next
 GROWTH = 1.7  # least growth of the number of points from one rule to the next
-MAX_PATHS = 100_000  # which take about 300 MB
+MOST_VALUES = 16_000_000  # of all paths at all nodes; a solve takes 400 MB at most then
 STAGNATION = 0.6  # of the last change above which a change blames the leading mode's spacing
 SHRINKING = 0.7  # of the spacing where a change is blamed on it
 LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were measured
@@ -152,9 +152,10 @@ class _Rules:
         self._most_atoms = max(len(coarse.system.problem.signal.components()), FIRST_ATOMS)
         first = FIRST_TOLERANCE * rtol
         first = min(first, coarse.process.second_mode(UNSEEN * first))
-        atoms = max(round(cheap.atoms / LONGER), FIRST_ATOMS)
+        atoms = max(round(cheap.atoms / LONGER[0]), FIRST_ATOMS)
         self.rule = replace(cheap, tolerance=first, atoms=atoms)
-        while coarse.process.paths_of(self.rule) > MAX_PATHS / 8 and self.rule.tolerance < 1.0:
+        most = _most_paths(coarse.process) / 8
+        while coarse.process.paths_of(self.rule) > most and self.rule.tolerance < 1.0:
             self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
 
     def turn(self, round_: int) -> tuple[EffectiveProcess, EffectiveProcess]:
@@ -171,7 +172,7 @@ class _Rules:
 
     def _narrower(self, process: EffectiveProcess) -> bool:
         spacing = SHRINKING * self.rule.spacing
-        return spacing >= LAST_SPACING and process.paths <= SHRINKING * MAX_PATHS
+        return spacing >= LAST_SPACING and process.paths <= SHRINKING * _most_paths(process)
 
     def refine(self, process: EffectiveProcess, stalled: bool) -> bool:
         """Enlarge the sparse grid where there is room, and return whether there was.
@@ -188,6 +189,10 @@ class _Rules:
         return self.rule.tolerance < before
 
 
+def _most_paths(process: EffectiveProcess) -> float:
+    return MOST_VALUES / process.grid.size
+
+
 def _noise_share(others: float) -> float:
     """Return the error, in allowed errors, that the others leave to the noise rule."""
     return max((AIM - ITERATION) / SAFETY - others, LEAST_SHARE)
@@ -201,7 +206,7 @@ def _refined(rule: SparseRule, process: EffectiveProcess, more: float = 1.0) -> 
     while rule.tolerance > LAST_TOLERANCE:
         rule = replace(rule, tolerance=REFINEMENT * rule.tolerance, atoms=rule.atoms + 1)
         paths = process.paths_of(rule)
-        if paths > MAX_PATHS:
+        if paths > _most_paths(process):
             return None
         if paths >= GROWTH * more * process.paths:
             return rule

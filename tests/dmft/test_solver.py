@@ -339,17 +339,31 @@ def test_laws_of_many_atoms_are_resolved():
 def test_the_spacing_follows_the_decay_that_was_measured():
     # changes exp(-decay / spacing): as many steps as the decay asks for end below the share
     def steps(decay):
-        tried = [(0.5, 50.0)]
+        tried = [(2.0, 50.0)]
         while tried[-1][1] > cheap_map.LEADING_SHARE:
-            spacing = cheap_map._leading_spacing(tried)
-            tried.append((spacing, 50.0 * np.exp(decay * (2.0 - 1.0 / spacing))))
+            fineness = 1.0 / cheap_map._leading_spacing(tried)
+            tried.append((fineness, 50.0 * np.exp(decay * (2.0 - fineness))))
         return len(tried) - 1
 
     assert steps(cheap_map.DECAY) == 1
     assert steps(0.6 * cheap_map.DECAY) == 2
     assert steps(0.2 * cheap_map.DECAY) <= 5
-    narrow = cheap_map._leading_spacing([(cheap_map.LAST_SPACING, 50.0)])
+    narrow = cheap_map._leading_spacing([(1.0 / cheap_map.LAST_SPACING, 50.0)])
     assert narrow == cheap_map.LAST_SPACING
+
+
+def test_atoms_follow_the_decay_that_was_measured():
+    more = cheap_map._more_atoms
+    assert more(8, [], 6) == 8  # the law has fewer
+    assert more(8, [], 200) == 12
+    assert more(8, [], 10) == 10
+    assert more(12, [(8.0, 50.0)], 200) == 18  # nothing is known of the decay
+    assert more(18, [(8.0, 50.0), (12.0, 5.0)], 200) == 27
+    slow = [(8.0, 50.0), (12.0, 40.0)]
+    assert more(18, slow, 200) == 54
+    assert more(18, slow, 40) == 40
+    assert more(18, [(8.0, np.inf), (12.0, 5.0)], 200) == 27
+    assert more(18, [(8.0, 5.0), (12.0, np.inf)], 200) == 54
 
 
 def test_horizons_of_a_million_keep_early_times_resolved():
