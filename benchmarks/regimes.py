@@ -330,22 +330,47 @@ LINEAR_FUNCTIONS = ("noise_root", "principal_modes", "of", "aligned")
 LISTED = 8
 
 
-def profile(number: int) -> tuple[dict[str, float], list[tuple[str, float]]]:
-    """Return the seconds of one solve by group, and its most expensive functions.
+EVALUATION = ("dmft/effective_process.py", "averages")
 
-    The profiler sees one thread only, so the solve should have no more.
+
+class Profile(NamedTuple):
+    """Where the time of a solve goes.
+
+    Parameters
+    ----------
+    groups : dict
+        Seconds of each group of functions.
+    functions : list
+        The most expensive functions and their own seconds.
+    evaluations : int
+        How often the average over all paths was taken.
+    each : float
+        Seconds of one, in the mean.
     """
+
+    groups: dict[str, float]
+    functions: list[tuple[str, float]]
+    evaluations: int
+    each: float
+
+
+def profile(number: int) -> Profile:
+    """Profile one solve. The profiler sees one thread only, so the solve should have no more."""
     regime = REGIMES[number]
     solve(regime.problem, regime.t_max, rtol=regime.rtol)  # loads the compiled code
     profiler = cProfile.Profile()
     profiler.runcall(solve, regime.problem, regime.t_max, rtol=regime.rtol)
     groups = dict.fromkeys(GROUPS, 0.0)
     functions = []
-    for (path, _, name), (_, _, own, *_) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
+    evaluations, inside = 0, 0.0
+    for (path, _, name), (_, calls, own, cumulative, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
         file = path.replace(os.sep, "/")
         groups[group(file, name)] += own
         functions.append((f"{os.path.basename(file)}: {name}", own))
-    return groups, sorted(functions, key=lambda pair: -pair[1])[:LISTED]
+        if file.endswith(EVALUATION[0]) and name == EVALUATION[1]:
+            evaluations, inside = calls, cumulative
+    functions.sort(key=lambda pair: -pair[1])
+    return Profile(groups, functions[:LISTED], evaluations, inside / evaluations)
 
 
 def group(file: str, name: str) -> str:
@@ -357,22 +382,36 @@ def group(file: str, name: str) -> str:
     return GROUPS[2] if "/dmft/" in file and name in LINEAR_FUNCTIONS else GROUPS[3]
 
 
-def profile_lines() -> Iterator[str]:
+def profile_lines(results: list[Result]) -> Iterator[str]:
     """Yield the Markdown of all profiles."""
-    profiles = [
+    profiles: list[Profile] = [
         in_child("regimes", "profile", number, NUMBA_NUM_THREADS="1")[0]
         for number in range(len(REGIMES))
     ]
-    head = ("regime", "all / s", *(f"{name} / %" for name in GROUPS))
+    head = (
+        "regime", "all / s", *(f"{name} / %" for name in GROUPS),
+        "averages over all paths", "each / ms", "as many fit into what is asked",
+    )  # fmt: skip
     cells = []
-    for regime, (groups, _) in zip(REGIMES, profiles, strict=True):
-        total = sum(groups.values())
-        shares = (f"{100 * own / total:.0f}" for own in groups.values())
-        cells.append((regime.name, f"{total:.3g}", *shares))
+    for result, found in zip(results, profiles, strict=True):
+        total = sum(found.groups.values())
+        shares = (f"{100 * own / total:.0f}" for own in found.groups.values())
+        asked = result.regime.limit * min(result.direct.values())
+        cells.append(
+            (
+                result.regime.name,
+                f"{total:.3g}",
+                *shares,
+                found.evaluations,
+                f"{1e3 * found.each:.2g}",
+                f"{asked / found.each:.2g}",
+            )
+        )
     yield from ("", "## Where the time goes, in one thread", "", table(head, cells))
-    for regime, (_, functions) in zip(REGIMES, profiles, strict=True):
+    for regime, found in zip(REGIMES, profiles, strict=True):
         yield from ("", f"{regime.name}:", "")
-        yield table(("function", "own time / s"), [(f, f"{own:.3f}") for f, own in functions])
+        rows = [(function, f"{own:.3f}") for function, own in found.functions]
+        yield table(("function", "own time / s"), rows)
 
 
 # --- report -----------------------------------------------------------------------------------
@@ -407,7 +446,7 @@ def main() -> None:
         "Whole processes:",
         "",
         table(("start-up", "time / s", "asked: below / s", "met"), start_rows(3)),
-        *(profile_lines() if arguments.profile else ()),
+        *(profile_lines(results) if arguments.profile else ()),
         "",
         versions(),
     ]

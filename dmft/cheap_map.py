@@ -2,7 +2,7 @@
 
 F_c takes the leading noise mode finely and all the others to first order around it. Panels are
 split until the solution on a grid of higher order agrees, and the leading mode's spacing is
-reduced until a shifted rule does.
+reduced, and a law of many atoms taken with more of them, until a shifted rule does.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BLAMED = 0.5  # share of a change from which on it is due to the leading mode, n
 LEADING_SHARE = 0.2  # of the tolerance, for the leading mode; panels.GRID_SHARE is for the grid
 AIMED = 0.4  # of that share, for a spacing that is chosen
 NEGLIGIBLE = 1e-8  # of rtol, importance of modes that are left out even to first order
-MAX_ROUNDS = 12
+MAX_ROUNDS = 16
 MAX_FAILURES = 3  # unconverged iterations of the cheap map, each with a finer rule
 PATIENCE = 60  # sweeps in which a part, or a correction, has to settle
 LONG_PATIENCE = 120  # sweeps after which the grid is taken part by part
@@ -143,8 +143,8 @@ def refine_grid(
 ) -> tuple[Level, Level, NoiseRule]:
     """Split panels until the grid of higher order agrees within `share` of the tolerance.
 
-    Where `shift` is not known yet, the leading mode's spacing is reduced until the shifted rule
-    agrees.
+    Where `shift` is not known yet, the leading mode's spacing is reduced, and the atoms of the law
+    made more, until the shifted rule agrees.
     """
     failures, tried = 0, Tried([], [])
     for _ in range(MAX_ROUNDS):
