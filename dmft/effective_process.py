@@ -243,14 +243,16 @@ class EffectiveProcess:
         """Number of paths of one call; 0 before the first."""
         return sum(len(part.weights) for family in self._families for part in family.parts)
 
-    def paths_of(self, rule: NoiseRule) -> int:
-        """Return the number of paths of another rule at the modes of the last call."""
+    def paths_of(self, rule: NoiseRule) -> np.ndarray:
+        """Return the paths of each component under another rule, at the modes of the last call."""
         components = compressed(self.problem.signal.components(), rule.atoms)
         families = {family.components[0].std: family for family in self._families}
-        return sum(
-            len(self._nodes(rule, families[component.std], component, len(components)).weights)
-            for component in components
-            if families[component.std].parts
+        return np.array(
+            [
+                len(self._nodes(rule, families[component.std], component, len(components)).weights)
+                for component in components
+                if families[component.std].parts
+            ]
         )
 
     def second_mode(self, least: float) -> float:

@@ -41,6 +41,7 @@ UNSEEN = 0.05  # of that importance, where the second mode of a component may be
 LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.5  # of that importance from one rule to the next
 GROWTH = 1.7  # least growth of the number of points from one rule to the next
+OWN_GROWTH = 1.1  # the same in each component: all of the error may be that of a rare one
 MOST_VALUES = 16_000_000  # of all paths at all nodes; a solve takes 400 MB at most then
 STAGNATION = 0.6  # of the last change above which a change blames the leading mode's spacing
 SHRINKING = 0.7  # of the spacing where a change is blamed on it
@@ -155,7 +156,7 @@ class _Rules:
         atoms = max(round(cheap.atoms / LONGER[0]), FIRST_ATOMS)
         self.rule = replace(cheap, tolerance=first, atoms=atoms)
         most = _most_paths(coarse.process) / 8
-        while coarse.process.paths_of(self.rule) > most and self.rule.tolerance < 1.0:
+        while coarse.process.paths_of(self.rule).sum() > most and self.rule.tolerance < 1.0:
             self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
 
     def turn(self, round_: int) -> tuple[EffectiveProcess, EffectiveProcess]:
@@ -201,14 +202,17 @@ def _noise_share(others: float) -> float:
 def _refined(rule: SparseRule, process: EffectiveProcess, more: float = 1.0) -> SparseRule | None:
     """Return the rule with a larger sparse grid for the modes of the process, None without room.
 
-    It has at least GROWTH times the paths of the process, times what the rule has `more` already.
+    It has at least GROWTH times the paths of the process, and OWN_GROWTH in each component of a
+    law that is not compressed, times what the rule has `more` already.
     """
+    now = process.paths_of(process.rule)
     while rule.tolerance > LAST_TOLERANCE:
         rule = replace(rule, tolerance=REFINEMENT * rule.tolerance, atoms=rule.atoms + 1)
         paths = process.paths_of(rule)
-        if paths > _most_paths(process):
+        if paths.sum() > _most_paths(process):
             return None
-        if paths >= GROWTH * more * process.paths:
+        grown = paths.sum() >= GROWTH * more * process.paths
+        if grown and (paths.size != now.size or np.all(paths >= OWN_GROWTH * more * now)):
             return rule
     return None
 
