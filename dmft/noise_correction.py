@@ -37,7 +37,6 @@ FINE = 0.15  # error, in allowed ones, that sweeps may leave
 UNSETTLED = 0.1  # of a step, that sweeps which do not settle may leave to the next step
 DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
-UNSEEN = 0.05  # of that importance, where the second mode of a component may be left out at first
 LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.5  # of that importance from one rule to the next
 GROWTH = 1.7  # least growth of the number of points from one rule to the next
@@ -151,10 +150,8 @@ class _Rules:
         self._system = coarse.system
         self._bases = {cheap: coarse.process}
         self._most_atoms = max(len(coarse.system.problem.signal.components()), FIRST_ATOMS)
-        first = FIRST_TOLERANCE * rtol
-        first = min(first, coarse.process.second_mode(UNSEEN * first))
         atoms = max(round(cheap.atoms / LONGER[0]), FIRST_ATOMS)
-        self.rule = replace(cheap, tolerance=first, atoms=atoms)
+        self.rule = replace(cheap, tolerance=FIRST_TOLERANCE * rtol, atoms=atoms)
         most = _most_paths(coarse.process) / 8
         while coarse.process.paths_of(self.rule).sum() > most and self.rule.tolerance < 1.0:
             self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
