@@ -11,6 +11,7 @@ Gaussians, in descending order of variance, to the drive, on which a noise rule 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -253,6 +254,21 @@ class EffectiveProcess:
                 if families[component.std].parts
             ]
         )
+
+    def second_mode(self, least: float) -> float:
+        """Return the smallest importance of a component's second mode from `least` > 0 on.
+
+        It falls with the component's probability, which does not count here where the target is
+        Gaussian: all of the error may be that of a rare component. Infinite if there is none.
+        """
+        found = math.inf
+        for family in self._families:
+            for component in family.components:
+                square = float(np.sum(family.drive.scales[1:2] ** 2))
+                share = component.probability * len(self._components)
+                if square * (share if component.std == 0 else 1.0) >= least:
+                    found = min(found, share * square)
+        return found
 
     def averages(self, kernels: Kernels) -> Averages:
         """Return the averages of the process that the kernels drive."""

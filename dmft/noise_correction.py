@@ -37,10 +37,12 @@ FINE = 0.15  # error, in allowed ones, that sweeps may leave
 UNSETTLED = 0.1  # of a step, that sweeps which do not settle may leave to the next step
 DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
+UNSEEN = 0.05  # of that importance, where the second mode of a component may be left out at first
 LAST_TOLERANCE = 1e-16
 REFINEMENT = 0.5  # of that importance from one rule to the next
 GROWTH = 1.7  # least growth of the number of points from one rule to the next
 OWN_GROWTH = 1.1  # the same in each component: all of the error may be that of a rare one
+MOST_GROWTH = 6.0  # of all of them, for the sake of one
 MOST_VALUES = 16_000_000  # of all paths at all nodes; a solve takes 400 MB at most then
 STAGNATION = 0.6  # of the last change above which a change blames the leading mode's spacing
 SHRINKING = 0.7  # of the spacing where a change is blamed on it
@@ -151,7 +153,9 @@ class _Rules:
         self._bases = {cheap: coarse.process}
         self._most_atoms = max(len(coarse.system.problem.signal.components()), FIRST_ATOMS)
         atoms = max(round(cheap.atoms / LONGER[0]), FIRST_ATOMS)
-        self.rule = replace(cheap, tolerance=FIRST_TOLERANCE * rtol, atoms=atoms)
+        first = FIRST_TOLERANCE * rtol
+        first = min(first, coarse.process.second_mode(UNSEEN * first))
+        self.rule = replace(cheap, tolerance=first, atoms=atoms)
         most = _most_paths(coarse.process) / 8
         while coarse.process.paths_of(self.rule).sum() > most and self.rule.tolerance < 1.0:
             self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
@@ -199,19 +203,22 @@ def _noise_share(others: float) -> float:
 def _refined(rule: SparseRule, process: EffectiveProcess, more: float = 1.0) -> SparseRule | None:
     """Return the rule with a larger sparse grid for the modes of the process, None without room.
 
-    It has at least GROWTH times the paths of the process, and OWN_GROWTH in each component of a
-    law that is not compressed, times what the rule has `more` already.
+    It has at least GROWTH times the paths of the process, times what the rule has `more` already.
+    Each component of a law that is not compressed has OWN_GROWTH times its paths, where all of them
+    then have less than MOST_GROWTH times.
     """
-    now = process.paths_of(process.rule)
+    now, enough = process.paths_of(process.rule), None
     while rule.tolerance > LAST_TOLERANCE:
         rule = replace(rule, tolerance=REFINEMENT * rule.tolerance, atoms=rule.atoms + 1)
         paths = process.paths_of(rule)
-        if paths.sum() > _most_paths(process):
-            return None
-        grown = paths.sum() >= GROWTH * more * process.paths
-        if grown and (paths.size != now.size or np.all(paths >= OWN_GROWTH * more * now)):
-            return rule
-    return None
+        growth = paths.sum() / (more * now.sum())
+        if paths.sum() > _most_paths(process) or (enough and growth > MOST_GROWTH):
+            break
+        if growth >= GROWTH:
+            enough = enough or rule
+            if paths.size != now.size or np.all(paths >= OWN_GROWTH * more * now):
+                return rule
+    return enough
 
 
 def _corrected(
