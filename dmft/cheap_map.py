@@ -216,7 +216,7 @@ def _leading_rule(
         return longer, moved
     tried.spacings.append((1.0 / rule.spacing, change))
     spacing = _leading_spacing(tried.spacings)
-    if spacing == rule.spacing:
+    if spacing <= LAST_SPACING:
         return rule, moved
     run.progress(f"leading mode resolved to {spacing:.3g}")
     # the mean of two shifted rules is a finer one's
@@ -310,8 +310,8 @@ def _leading_spacing(tried: list[tuple[float, float]]) -> float:
     Equidistant rules converge like exp(-DECAY / spacing), slower where paths bend.
     """
     spacing = 1.0 / tried[-1][0]
-    finer = np.clip(1.0 / _enough(tried, LEAST_DECAY, DECAY), 0.5 * spacing, 0.8 * spacing)
-    return float(finer) if finer > LAST_SPACING else spacing
+    finer = 1.0 / _enough(tried, LEAST_DECAY, DECAY)
+    return float(np.clip(finer, 0.5 * spacing, 0.8 * spacing))
 
 
 def _more_atoms(atoms: int, tried: list[tuple[float, float]], law: int) -> int:

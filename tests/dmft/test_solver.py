@@ -348,8 +348,16 @@ def test_the_spacing_follows_the_decay_that_was_measured():
     assert steps(cheap_map.DECAY) == 1
     assert steps(0.6 * cheap_map.DECAY) == 2
     assert steps(0.2 * cheap_map.DECAY) <= 5
-    narrow = cheap_map._leading_spacing([(1.0 / cheap_map.LAST_SPACING, 50.0)])
-    assert narrow == cheap_map.LAST_SPACING
+    assert cheap_map._leading_spacing([(2.0, np.inf)]) == 0.25
+
+
+def test_the_spacing_ends_at_its_least(monkeypatch):
+    monkeypatch.setattr(cheap_map, "LEADING_SHARE", 1e-9)
+    lines = []
+    solve(DEFAULT, 2.0, rtol=1e-2, progress=lines.append)
+    spacings = [float(line.split()[-1]) for line in lines if line.startswith("leading mode")]
+    assert len(spacings) > 2
+    assert cheap_map.LAST_SPACING < min(spacings) < 2 * cheap_map.LAST_SPACING
 
 
 def test_atoms_follow_the_decay_that_was_measured():
