@@ -384,8 +384,8 @@ def group(file: str, name: str) -> str:
 
 def profile_lines(results: list[Result]) -> Iterator[str]:
     """Yield the Markdown of all profiles."""
-    profiles: list[Profile] = [
-        in_child("regimes", "profile", number, NUMBA_NUM_THREADS="1")[0]
+    profiles = [
+        Profile(*in_child("regimes", "profile", number, NUMBA_NUM_THREADS="1")[0])
         for number in range(len(REGIMES))
     ]
     head = (
