@@ -453,6 +453,17 @@ def test_the_second_mode_of_a_rare_component_is_seen():
         assert np.all(np.abs(rough.values[name] / exact.values[name] - 1) < 2e-2)
 
 
+def test_errors_of_a_rare_component_are_estimated():
+    # a grid that grew in the other component alone would change nothing, and say so
+    problem = dmft.Problem(1.898, 1.506e-3, signal=dmft.BernoulliGaussian(0.0832, 1.841, 0.0))
+    times = np.array([5.0, 7.2, 9.0, 12.0])
+    exact = solve(problem, 12.24, times, rtol=1e-4)
+    rough = solve(problem, 12.24, times, rtol=1e-3)
+    assert exact.success
+    for name in ("test_error", "train_error"):
+        assert np.all(np.abs(rough.values[name] - exact.values[name]) < 2 * rough.error[name])
+
+
 def test_grids_of_all_components_grow():
     problem = dmft.Problem(1.9, 1.5e-3, signal=dmft.BernoulliGaussian(0.08, 1.8))
     system = SelfConsistency(
