@@ -119,7 +119,8 @@ def _automatic_noise(
         moved = system.distance(state.x, under_another)
         factor = left_share(moved, moved_before)
         share = _noise_share(leading + time_share(coarse, state.x) * grids)
-        enough = factor * moved <= share or (step <= share and not refined)
+        # where there is no room for a larger grid, steps below the error that it leaves add nothing
+        enough = factor * moved <= share or (step <= factor * moved and not refined)
         if round_ > 0 and enough and state.settled:
             break
         stalled = step > STAGNATION * last_step
