@@ -50,6 +50,8 @@ LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were meas
 SUDDEN = 0.05  # of the change before, that a change counts for at least: grids may agree by chance
 AIM = 0.95  # of the tolerance, for the whole estimate
 ITERATION = 0.15  # allowed errors that unfinished sweeps may leave
+ROUGH_CORRECTION = 0.8  # allowed errors, in its last Legendre coefficients; 0.7 did no harm
+FINER_GRID = 0.5  # of the difference of the two grids, that may be left where it is rough
 LEAST_GRID_SHARE = 0.1  # of the tolerance, for that difference where the noise matters much
 LEAST_SHARE = 0.05  # of the tolerance, for the other modes
 
@@ -91,8 +93,8 @@ def _automatic_noise(
 ) -> tuple[Level, Level, _Noise]:
     """Correct the cheap map by rules of growing size until one changes little.
 
-    Where the first correction is large, and `adapt` says so, the grid is refined first: the
-    correction is found on the coarse one alone.
+    Where the first correction is large, or rough in time, and `adapt` says so, the grid is refined
+    first: the correction is found on the coarse one alone.
     """
     system, state = coarse.system, coarse.uncorrected
     rules = _Rules(coarse, cheap, run.tolerance.rtol)
@@ -109,6 +111,8 @@ def _automatic_noise(
         if round_ == 0 and adapt:
             left = time_share(coarse, state.x)
             allowed = max(GRID_SHARE * HIGHER_ORDER / left, LEAST_GRID_SHARE)
+            if roughness(coarse, state.x) > ROUGH_CORRECTION:
+                allowed = min(allowed, FINER_GRID * grids)
             if grids > allowed:
                 levels = refine_grid(system, coarse.x, coarse.shift, cheap, True, allowed, run)
                 return resolve_noise(*levels, None, False, run)
@@ -138,6 +142,21 @@ def _automatic_noise(
     shift = SHIFT * coarse.shift
     found = _Noise(state.x, state.correction, shift, differences, process.rule, process.paths)
     return coarse, fine, found
+
+
+def roughness(coarse: Level, x: np.ndarray) -> float:
+    """Return how well the grid resolves what a correction adds to the solution of the cheap map.
+
+    That is its largest last Legendre coefficient in the errors, over what is allowed in the panel.
+    The grids' difference does not tell it, as both have the same correction.
+    """
+    system, grid = coarse.system, coarse.system.grid
+    observables = system.observables(x)
+    added = observables - system.observables(coarse.x)
+    allowed = system.tolerance.allowed(observables, observables[:, :1])
+    at_edges = allowed[:, :: grid.stages]
+    least = np.minimum(at_edges[:, 1:], at_edges[:, :-1])
+    return float(np.max([grid.resolution(profile) for profile in added] / least))
 
 
 def left_share(moved: float, moved_before: float) -> float:

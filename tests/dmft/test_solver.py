@@ -453,6 +453,19 @@ def test_the_second_mode_of_a_rare_component_is_seen():
         assert np.all(np.abs(rough.values[name] / exact.values[name] - 1) < 2e-2)
 
 
+def test_corrections_that_are_rough_in_time_are_resolved(monkeypatch):
+    # weights become active throughout the last panel; the cheap map is smoother than its correction
+    monkeypatch.setattr("dmft.solver.GRID_SHARE", 1.5)
+    monkeypatch.setattr("dmft.noise_correction.GRID_SHARE", 1.5)
+    problem = dmft.Problem(delta=0.5, alpha=3.0, lam=0.1, sigma2=0.1)
+    times = np.array([29.4, 31.7, 35.5, 37.9, 45.8])
+    rough = solve(problem, 60.0, times, rtol=1e-4)
+    exact = solve(problem, 60.0, times, rtol=1e-5)
+    assert exact.success
+    error = np.abs(rough.train_error / exact.train_error - 1)
+    assert np.all(error < 1.2 * rough.error["train_error"] / rough.train_error)
+
+
 def test_errors_of_a_rare_component_are_estimated():
     # a grid that grew in the other component alone would change nothing, and say so
     problem = dmft.Problem(1.898, 1.506e-3, signal=dmft.BernoulliGaussian(0.0832, 1.841, 0.0))
