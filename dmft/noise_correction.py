@@ -111,10 +111,11 @@ def _automatic_noise(
         if round_ == 0 and adapt:
             left = time_share(coarse, state.x)
             allowed = max(GRID_SHARE * HIGHER_ORDER / left, LEAST_GRID_SHARE)
+            shift: np.ndarray | None = coarse.shift
             if roughness(coarse, state.x) > ROUGH_CORRECTION:
-                allowed = min(allowed, FINER_GRID * grids)
+                allowed, shift = min(allowed, FINER_GRID * grids), None  # it may be rough as well
             if grids > allowed:
-                levels = refine_grid(system, coarse.x, coarse.shift, cheap, True, allowed, run)
+                levels = refine_grid(system, coarse.x, shift, cheap, True, allowed, run)
                 return resolve_noise(*levels, None, False, run)
         if refined:
             under_another = before  # what stays under one sparse grid says nothing about its error
@@ -139,8 +140,8 @@ def _automatic_noise(
         Difference((system.grid, state.x), (system.grid, under_another), factor),
         Difference(coarse.solution, shifted, SHIFT),
     ]
-    shift = SHIFT * coarse.shift
-    found = _Noise(state.x, state.correction, shift, differences, process.rule, process.paths)
+    moved_by = SHIFT * coarse.shift
+    found = _Noise(state.x, state.correction, moved_by, differences, process.rule, process.paths)
     return coarse, fine, found
 
 
