@@ -26,10 +26,10 @@ from reporting import parser, save, subplots, table, timed, versions, write
 from scipy.integrate import quad_vec
 from textbook import cholesky_factor, relative_change, sample_side
 
+from dmft.equations.noise_rules import MonteCarloRule, SobolRule
 from dmft.problem import Problem
-from dmft.simulation import simulate
-from dmft.solver import solve
-from solvers.noise_rules import MonteCarloRule, SobolRule
+from dmft.simulation.ensemble import simulate
+from dmft.solver.solve import solve
 
 PROBLEMS = (
     Problem(0.5, lam=0.0, sigma2=0.1, network="linear"),

@@ -23,19 +23,19 @@ from collections.abc import Iterator
 import numpy as np
 from reporting import table
 
-from dmft.problem import Problem
-from dmft.rates import (
-    convergence_rate,
+from dmft.limits.rates import convergence_rate, fit_rate
+from dmft.limits.small_start import extrapolate_start
+from dmft.limits.transitions import (
     detect_lazy_to_rich,
     detect_search_to_descent,
-    fit_rate,
     grokking_delay,
     lazy_to_rich_time,
     search_to_descent_time,
 )
-from dmft.small_start import extrapolate_start, saddle_ensemble
+from dmft.problem import Problem
+from dmft.simulation.saddle_ensemble import saddle_ensemble
 from dmft.solution import Solution
-from dmft.solver import solve
+from dmft.solver.solve import solve
 
 DELTA, NOISE = 0.5, 0.1
 TIMES = 200

@@ -43,15 +43,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from dmft.solvers.collocation import Grid
 from reporting import parser, save, subplots, table, versions, write
 
-from dmft.hdf5 import load
+from dmft.equations.noise_rules import NoiseRule, SobolRule, SparseRule
 from dmft.problem import Problem
 from dmft.signals import Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian, SignalLaw
 from dmft.solution import Solution
-from dmft.solver import solve
-from solvers.collocation import Grid
-from solvers.noise_rules import NoiseRule, SobolRule, SparseRule
+from dmft.solver.solve import solve
+from dmft.storage.hdf5 import load
 
 OBSERVABLES = ("test_error", "train_error")
 FACTOR = 3.0  # by which an estimate may be exceeded

@@ -37,9 +37,10 @@ from scipy.integrate import solve_ivp
 from textbook import solve_textbook
 
 from dmft.problem import Problem
-from dmft.simulation import Data, draw_data, simulate
+from dmft.simulation.data import Data, draw_data
+from dmft.simulation.ensemble import simulate
 from dmft.solution import Solution
-from dmft.solver import solve
+from dmft.solver.solve import solve
 
 DELTA, DIMENSION = 0.5, 500
 DIRECT_RTOL, DIRECT_ATOL = 1e-6, 1e-9
@@ -323,8 +324,8 @@ def start_rows(repeats: int) -> Iterator[list[Any]]:
 GROUPS = ("path solves", "responses", "kernels, linear algebra", "rest")
 COMPILED, RESPONSES = "solvers/volterra.py", ("response", "sum")
 LINEAR_ALGEBRA = (
-    "linalg", "dmft/kernels.py", "solvers/causal_algebra.py", "solvers/collocation.py",
-    "solvers/low_rank.py", "solvers/fixed_point.py",
+    "linalg", "dmft/kernels.py", "solvers/causal_operators.py", "solvers/collocation.py",
+    "solvers/principal_modes.py", "solvers/fixed_point.py",
 )  # fmt: skip
 LINEAR_FUNCTIONS = ("noise_root", "principal_modes", "of", "aligned")
 LISTED = 8

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from dmft.networks import Diagonal
+from dmft.networks.diagonal import Diagonal
 from dmft.problem import Problem
 
 JITTER = 1e-10  # of the mean variance: the covariance of a smooth process is numerically singular

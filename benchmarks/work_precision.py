@@ -23,11 +23,11 @@ import numpy as np
 from reporting import parser, save, subplots, table, timed, versions, write
 from textbook import solve_textbook
 
+from dmft.equations.noise_rules import MonteCarloRule, NoiseRule, SobolRule, SparseRule
 from dmft.problem import Problem
-from dmft.simulation import Ensemble, simulate
+from dmft.simulation.ensemble import Ensemble, simulate
 from dmft.solution import Solution
-from dmft.solver import solve
-from solvers.noise_rules import MonteCarloRule, NoiseRule, SobolRule, SparseRule
+from dmft.solver.solve import solve
 
 PROBLEM = Problem(delta=0.5, alpha=1.0, lam=0.1, sigma2=0.1)
 T_MAX = 10.0

@@ -2,6 +2,6 @@
 
 import sys
 
-from dmft.cli import main
+from dmft.cli.main import main
 
 sys.exit(main())

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dmft.problem import Problem
-from dmft.simulation import Ensemble
+from dmft.simulation.ensemble import Ensemble
 from dmft.solution import Solution
 
 SINGLE = ("test_error", "train_error", "mean_w", "overlap")

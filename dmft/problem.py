@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dmft.networks import Diagonal, Network, network_from_config
+from dmft.networks.base import Network
+from dmft.networks.diagonal import Diagonal
+from dmft.networks.registry import network_from_config
 from dmft.signals import Bernoulli, SignalLaw, signal_from_config
 from dmft.validation import require_in_range
 

@@ -12,7 +12,7 @@ accumulated as the weighted sum over the paths. Small Gaussian noise of covarian
 of the drive moves phi(H) by Z_m R = -X_m R to first order; the mean of X_m R and of the square
 of these moves is accumulated over the paths that ask for it.
 
-Eight paths go through every loop side by side (`solvers.lanes`), the panels' systems of p
+Eight paths go through every loop side by side (`dmft.solvers.lanes`), the panels' systems of p
 equations included: a LAPACK call costs more than they do. What a panel takes over from earlier
 ones are matrix products; they are formed for tiles of six or three nodes of the panel, which stay
 in registers. The last tile may reach beyond the panel, by SLACK nodes at most: what is found
@@ -27,9 +27,7 @@ from functools import cache
 from typing import TypeVar
 
 import numpy as np
-from numba import config, njit
-
-from solvers.lanes import (
+from dmft.solvers.lanes import (
     INNER,
     LANES,
     absolute,
@@ -50,8 +48,9 @@ from solvers.lanes import (
     store_tile,
     zero_tile,
 )
-from solvers.mirror_kernels import exponential, inverse, mirror
-from solvers.mirror_maps import HYPERBOLIC, LINEAR
+from dmft.solvers.map_codes import HYPERBOLIC, LINEAR
+from dmft.solvers.scalar_maps import exponential, inverse, mirror
+from numba import config, njit
 
 NEWTON_TOLERANCE = 1e-8  # of a quadratically convergent step: the error left is its square
 MAX_NEWTON = 100
@@ -321,7 +320,7 @@ def solve_paths(
     Parameters
     ----------
     code : int
-        Map of `solvers.mirror_maps`.
+        Map of `dmft.solvers.map_codes`.
     parameters : ndarray, shape (N, P)
         Parameters of the map at the nodes.
     table : ndarray, shape (J, 3)

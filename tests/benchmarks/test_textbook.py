@@ -9,7 +9,7 @@ import pytest
 
 from dmft.problem import Problem
 from dmft.signals import Bernoulli
-from dmft.solver import solve
+from dmft.solver.solve import solve
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from textbook import propagate, solve_textbook

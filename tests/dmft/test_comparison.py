@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dmft import self_consistency
 from dmft.comparison import LEVEL, PAIRED, SINGLE, _mean, compare
 from dmft.problem import Problem
 from dmft.signals import Discrete
-from dmft.simulation import Ensemble, simulate
-from dmft.solver import solve
+from dmft.simulation.ensemble import Ensemble, simulate
+from dmft.solver import iteration
+from dmft.solver.solve import solve
 
 PROBLEM = Problem(delta=0.5, alpha=1.0, lam=0.1, sigma2=0.1)
 TIMES = np.linspace(0.0, 10.0, 11)
@@ -107,13 +107,13 @@ def test_accepts_the_right_theory_in_simulations(solution, simulated):
 
 
 def test_rejects_a_theory_without_memory(solution, simulated, monkeypatch):
-    build = self_consistency.build_kernels
+    build = iteration.build_kernels
 
     def forgetful(problem, grid, residual):
         kernels = build(problem, grid, residual)
         return replace(kernels, K=grid.integration * problem.mirror.drift(0.1, grid.nodes))
 
-    monkeypatch.setattr(self_consistency, "build_kernels", forgetful)
+    monkeypatch.setattr(iteration, "build_kernels", forgetful)
     wrong = solve(PROBLEM, 10.0, TIMES, rtol=1e-3)
     for seeds in (4, 8, 16):
         assert not compare(wrong, first(simulated, seeds)).passed

@@ -6,7 +6,10 @@ import math
 
 import pytest
 
-from dmft.networks import Deep, Diagonal, Linear, Product
+from dmft.networks.deep import Deep
+from dmft.networks.diagonal import Diagonal
+from dmft.networks.linear import Linear
+from dmft.networks.product import Product
 from dmft.problem import Problem
 from dmft.signals import Bernoulli, Discrete, Gaussian
 

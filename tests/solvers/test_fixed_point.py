@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from solvers.fixed_point import iterate
+from dmft.solvers.fixed_point import iterate
 
 
 def largest(new, old):

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
-
-from solvers.stiff_ode import ERROR, GAMMA, KAPPA, LEADING, ORDER, _difference_matrix, integrate
+from dmft.solvers.stiff_ode import (
+    ERROR,
+    GAMMA,
+    KAPPA,
+    LEADING,
+    ORDER,
+    _difference_matrix,
+    integrate,
+)
 
 
 class Jacobian:

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from dmft.solvers.stretching import place, stretched
+from dmft.solvers.thresholds import Thresholds
 from scipy.special import ndtr
 
-from solvers.noise_rules import SparseRule, Thresholds
-from solvers.stretching import place, stretched
+from dmft.equations.noise_rules import SparseRule
 
 CASES = [
     (np.array([-0.8, 0.8]), 0.02),

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from dmft.solvers import volterra
+from dmft.solvers.collocation import Grid
+from dmft.solvers.map_codes import HYPERBOLIC, LINEAR, POWER, TABLE
+from dmft.solvers.scalar_maps import evaluate
+from dmft.solvers.volterra import compile_kernels, mean_response, solve_paths
 from scipy.optimize import root
 
-from solvers import volterra
-from solvers.collocation import Grid
-from solvers.mirror_kernels import evaluate
-from solvers.mirror_maps import HYPERBOLIC, LINEAR, POWER, TABLE, product_table
-from solvers.volterra import compile_kernels, mean_response, solve_paths
+from dmft.networks.product import product_table
 
 NO_TABLE = np.empty((0, 3))
 

@@ -1,0 +1,233 @@
+"""The command line `dmft`: its options, errors and exit codes.
+
+Exit codes: 0 done; 1 done, but not converged or theory and simulation disagree; 2 bad input,
+one line on standard error; 130 interrupted. What the commands do is in `dmft.cli.commands`, which
+is imported once a command has been parsed, so that --help is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import dmft
+from dmft.cli.options import TABLES, Option
+from dmft.parallel import BLAS_THREADS
+
+NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+QUANTITIES = ("errors", "C_w", "C_r", "R_w", "R_r")
+_PROBLEM = ("problem", "signal", "network")
+
+_CONFIGURATION = """\
+A TOML file given by --config holds the same options, without their dashes, in the tables
+[problem], [signal], [network], [solve] and [simulate]; the law and the network are called
+name. Options of the command line win. For example
+
+    [problem]
+    delta = 0.5
+    lam = 0.1
+    [signal]
+    name = "bernoulli"
+    density = 0.1
+    [solve]
+    t-max = 10
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        parsed = build_parser().parse_args(words)
+        _hold_threads()
+        from dmft.cli.commands import COMMANDS
+
+        code = COMMANDS[parsed.command](parsed)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # of --help and --version
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        print("dmft: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a table has gone, as in `dmft ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_DONE
+    except (ValueError, OSError, ImportError) as error:
+        return _failure(words, error, BAD_INPUT)
+    except RuntimeError as error:
+        return _failure(words, error, NOT_DONE)
+
+
+def _hold_threads() -> None:
+    """Ask for one BLAS thread, which is fastest for small matrices.
+
+    Variables that are set already stand.
+    """
+    if "numpy" not in sys.modules:  # else the libraries have been started
+        for variable in BLAS_THREADS:
+            os.environ.setdefault(variable, "1")
+
+
+def _failure(words: Sequence[str], error: Exception, code: int) -> int:
+    """Print an error in one line and return the exit code."""
+    command = next((word for word in words if not word.startswith("-")), "")
+    name = f"dmft {command}" if command in _COMMANDS else "dmft"
+    text = " ".join(str(error).split()) or type(error).__name__
+    print(f"{name}: error: {text}", file=sys.stderr)
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = _Parser(
+        prog="dmft",
+        description="Dynamical mean-field theory of diagonal linear networks.",
+        epilog="`dmft COMMAND --help` lists the options of a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"dmft {dmft.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (summary, add) in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        add(command)
+    return parser
+
+
+# --- the options of each command --------------------------------------------------------------
+
+
+def _solve(parser: argparse.ArgumentParser) -> None:
+    _add_tables(parser, *_PROBLEM, "solve")
+    _add_progress(parser)
+
+
+def _simulate(parser: argparse.ArgumentParser) -> None:
+    _add_tables(parser, *_PROBLEM, "simulate")
+    _add_progress(parser)
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="file written by `dmft solve --out`")
+    group = parser.add_argument_group("simulate")
+    for option in TABLES["simulate"]:
+        if option.name in ("dimension", "seeds", "design", "seed", "workers"):
+            _add_option(group, option)
+    parser.add_argument("--plot", metavar="FILE", help="picture to draw, e.g. compare.png")
+    _add_progress(parser)
+
+
+def _benchmark(parser: argparse.ArgumentParser) -> None:
+    _add_tables(parser, *_PROBLEM, "solve", "simulate", without=("out",))
+    _add_progress(parser)
+
+
+def _plot(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="file written by `dmft solve --out`")
+    parser.add_argument("--out", metavar="FILE", required=True, help="picture to draw")
+    parser.add_argument(
+        "--quantity", choices=QUANTITIES, default="errors", help="what to draw (default errors)"
+    )
+
+
+def _info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", nargs="?", help="file written by `dmft solve` or `dmft simulate`")
+
+
+def _predict(parser: argparse.ArgumentParser) -> None:
+    _add_tables(parser, *_PROBLEM)
+    parser.add_argument(
+        "--dimension",
+        type=int,
+        help="give the search-to-descent time of that many coordinates, not of the typical one",
+    )
+
+
+def _saddles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", help=".npz file with the arrays X (n, d) and y (n,)")
+    parser.add_argument(
+        "--layer-scales",
+        type=float,
+        nargs="+",
+        help="starts of the layers of a product, relative to each other (default: depth two)",
+    )
+    parser.add_argument(
+        "--loss-scale",
+        type=float,
+        default=1.0,
+        help="factor c of the loss (c/2)|Xw - y|^2; 1/delta gives this project's time (default 1)",
+    )
+    parser.add_argument("--max-saddles", type=int, help="largest number of jumps")
+    parser.add_argument("--out", metavar="FILE", help=".npz file to write")
+
+
+def _figure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="name of the figure; an unknown one lists all")
+    parser.add_argument("--out", metavar="FILE", required=True, help="picture to draw")
+
+
+_COMMANDS = {
+    "solve": ("solve the mean-field equations to a stated accuracy", _solve),
+    "simulate": ("simulate gradient flow at finite dimension", _simulate),
+    "compare": ("compare a solution with simulations of its problem", _compare),
+    "benchmark": ("time the theory against the simulation", _benchmark),
+    "plot": ("draw a solution", _plot),
+    "info": ("describe a file, or this installation", _info),
+    "predict": ("print limits, rates and timescales that need no solve", _predict),
+    "saddles": ("compute the saddle-to-saddle path of a data set", _saddles),
+    "figure": ("draw a figure of the literature", _figure),
+}
+
+
+def _add_tables(
+    parser: argparse.ArgumentParser, *tables: str, without: tuple[str, ...] = ()
+) -> None:
+    """Add the options of some tables, each long option once, and --config."""
+    added = set(without)
+    for table in tables:
+        group = parser.add_argument_group(table)
+        for option in TABLES[table]:
+            if option.destination not in added:
+                added.add(option.destination)
+                _add_option(group, option)
+    parser.add_argument("--config", metavar="FILE", help="TOML file with the same options")
+    parser.epilog = _CONFIGURATION
+
+
+def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
+    group.add_argument(
+        option.long_option,
+        type=option.kind,
+        nargs="+" if option.many else None,
+        help=option.help,
+        metavar={float: "X", int: "N", str: "NAME"}[option.kind],
+    )
+
+
+def _add_progress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="show progress on standard error (default: if that is a terminal)",
+    )

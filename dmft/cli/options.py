@@ -1,0 +1,367 @@
+"""The parameters of a run, from defaults, a TOML file and the command line; the last one wins.
+
+One table of options serves both: the option `t_max` of the table "solve" is `--t-max` on the
+command line and `t-max` (or `t_max`) under `[solve]` in the file. This module imports nothing
+but the standard library until values are needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dmft.problem import Problem
+
+Settings = dict[str, dict[str, Any]]
+
+POINTS = 21  # times of a simulation for which none are given
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Parameters
+    ----------
+    name : str
+        Key in the file and, but for `flag`, the long option.
+    kind : type
+        float, int or str.
+    help : str
+        A line of help.
+    default : object
+        None for an option without a default of its own.
+    many : bool
+        Whether it takes one or more values.
+    flag : str
+        Long option without its dashes, where it differs from the name.
+    """
+
+    name: str
+    kind: type
+    help: str
+    default: Any = None
+    many: bool = False
+    flag: str = ""
+
+    @property
+    def destination(self) -> str:
+        """Name of the parsed value."""
+        return self.flag or self.name
+
+    @property
+    def long_option(self) -> str:
+        """The option as it is typed."""
+        return "--" + self.destination.replace("_", "-")
+
+
+_TIMES = (
+    Option("t_max", float, "horizon, > 0; by default the last of --t-eval"),
+    Option("t_eval", float, "increasing times at which values are given", many=True),
+)
+
+TABLES: dict[str, tuple[Option, ...]] = {
+    "problem": (
+        Option("delta", float, "samples over dimension, n/d > 0; required"),
+        Option("alpha", float, "scale of the initial layers, > 0 (default 1)"),
+        Option("lam", float, "weight decay, >= 0 (default 0)"),
+        Option("sigma2", float, "variance of the label noise, >= 0 (default 0)"),
+    ),
+    "signal": (
+        Option(
+            "name",
+            str,
+            "law of the entries of w*: bernoulli, bernoulli_gaussian, gaussian, discrete or "
+            "empirical (default bernoulli)",
+            default="bernoulli",
+            flag="signal",
+        ),
+        Option("density", float, "bernoulli, bernoulli_gaussian: P(w* != 0) (default 0.1)"),
+        Option("value", float, "bernoulli: the value that is not 0 (default 1)"),
+        Option("std", float, "bernoulli_gaussian, gaussian: standard deviation (default 1)"),
+        Option("mean_nonzero", float, "bernoulli_gaussian: mean of the part that is not 0"),
+        Option("location", float, "gaussian: mean (default 0)"),
+        Option("values", float, "discrete: the values", many=True),
+        Option("probabilities", float, "discrete: their probabilities, of sum 1", many=True),
+        Option("array", str, "empirical: file of numbers, .npy or text"),
+    ),
+    "network": (
+        Option(
+            "name",
+            str,
+            "diagonal, linear, deep or product (default diagonal)",
+            default="diagonal",
+            flag="network",
+        ),
+        Option("depth", int, "deep: number of layers, >= 3 (default 3)"),
+        Option("scales", float, "product: start of each layer over alpha", many=True),
+        Option("scale_u", float, "diagonal: start of u over alpha (default 1)"),
+        Option("scale_v", float, "diagonal: start of v over alpha (default 1)"),
+    ),
+    "solve": (
+        *_TIMES,
+        Option(
+            "points",
+            int,
+            "that many equidistant times from 0 to t-max, in place of --t-eval (default: the "
+            "solver's own times)",
+        ),
+        Option("rtol", float, "relative accuracy, 1e-9 to 0.1 (default 1e-4)", default=1e-4),
+        Option("seed", int, "seed, >= 0 (default 0)", default=0),
+        Option("out", str, "HDF5 file to write; without it a table is printed"),
+    ),
+    "simulate": (
+        *_TIMES,
+        Option(
+            "points",
+            int,
+            f"that many equidistant times from 0 to t-max, in place of --t-eval (default {POINTS})",
+        ),
+        Option("dimension", int, "dimension d (default 500)", default=500),
+        Option("seeds", int, "number of independent draws of the data (default 16)", default=16),
+        Option(
+            "design",
+            str,
+            "law of the entries of X: gaussian, rademacher or student_t (default gaussian)",
+            default="gaussian",
+        ),
+        Option("seed", int, "seed, >= 0 (default 0)", default=0),
+        Option("workers", int, "processes (default: as many as pay)"),
+        Option("out", str, "HDF5 file to write; without it a table is printed"),
+    ),
+}
+
+_KINDS = {float: "a number", int: "an integer", str: "a string"}
+
+
+def merge(given: Mapping[str, Any], path: str | None = None) -> Settings:
+    """Return the settings of each table.
+
+    Parameters
+    ----------
+    given : mapping
+        Values of the command line under `Option.destination`; None stands for not given.
+    path : str, optional
+        TOML file.
+
+    Raises
+    ------
+    ValueError
+        If the file is not valid TOML, holds an unknown key or a value of another type.
+    OSError
+        If the file cannot be read.
+    """
+    tables = {} if path is None else read_tables(path)
+    settings = {}
+    for table, options in TABLES.items():
+        values = tables.get(table, {})
+        chosen = given.get(table)  # of --signal and --network
+        if chosen is not None and chosen != values.get("name", options[0].default):
+            values = {}  # the file's parameters belong to another law or network
+        typed = {
+            option.name: given[option.destination]
+            for option in options
+            if given.get(option.destination) is not None
+        }
+        defaults = {option.name: option.default for option in options}
+        settings[table] = defaults | _without_times(values, typed) | typed
+    return settings
+
+
+def read_tables(path: str) -> Settings:
+    """Return the tables of a TOML file after a check of all its keys and types.
+
+    Raises
+    ------
+    ValueError
+        If the file is not valid TOML, holds an unknown key or a value of another type.
+    OSError
+        If the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        try:
+            document = tomllib.load(file)
+        except ValueError as error:  # also of text that is not UTF-8
+            raise ValueError(f"{path} is not a TOML file: {error}") from None
+    for name, content in document.items():
+        if name not in TABLES:
+            raise ValueError(f"{path}: unknown table {name!r}; known: {', '.join(TABLES)}")
+        if not isinstance(content, dict):
+            raise ValueError(f"{path}: {name} must be a table; got {content!r}")
+    return {name: _checked_table(path, name, content) for name, content in document.items()}
+
+
+def _checked_table(path: str, table: str, content: dict[str, Any]) -> dict[str, Any]:
+    options = {option.name: option for option in TABLES[table]}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name not in options:
+            known = ", ".join(option.replace("_", "-") for option in options)
+            raise ValueError(f"{path}: unknown key {key!r} in [{table}]; known: {known}")
+        if name in values:
+            raise ValueError(f"{path}: {key!r} in [{table}] is given twice")
+        values[name] = _checked_value(f"{path}: {key} in [{table}]", options[name], value)
+    return values
+
+
+def _checked_value(where: str, option: Option, value: Any) -> Any:
+    if option.name == "array" and isinstance(value, list):
+        option = dataclasses.replace(option, kind=float, many=True)
+    items = value if option.many and isinstance(value, list) else [value]
+    permitted = (int, float) if option.kind is float else (option.kind,)
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, permitted):
+            article = "a list, each entry " if option.many else ""
+            raise ValueError(f"{where} must be {article}{_KINDS[option.kind]}; got {item!r}")
+    return items if option.many else value
+
+
+def _without_times(values: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
+    """Drop the file's choice of times where the command line makes one."""
+    if typed.keys().isdisjoint(("t_eval", "points")):
+        return values
+    return {k: v for k, v in values.items() if k not in ("t_eval", "points")}
+
+
+# --- from settings to the library's values ----------------------------------------------------
+
+
+def build_problem(settings: Settings) -> Problem:
+    """Return the problem that the settings describe.
+
+    Raises
+    ------
+    ValueError
+        If delta is missing, a parameter does not belong to the law or network, or a value is
+        out of its range.
+    OSError
+        If the file of an empirical law cannot be read.
+    """
+    from dmft.networks.registry import NETWORKS, network_from_config
+    from dmft.problem import Problem
+    from dmft.signals import LAWS, signal_from_config
+
+    numbers = _present(settings["problem"])
+    if "delta" not in numbers:
+        raise ValueError("delta is required: give --delta, or delta in [problem] of --config")
+    signal = _present(settings["signal"])
+    _require_members("signal", signal, LAWS)
+    if isinstance(signal.get("array"), str):
+        signal["array"] = read_array(signal["array"])
+    network = _present(settings["network"])
+    _require_members("network", network, NETWORKS)
+    return Problem(
+        **numbers, signal=signal_from_config(signal), network=network_from_config(network)
+    )
+
+
+def _require_members(table: str, parameters: dict[str, Any], kinds: Mapping[str, type]) -> None:
+    """Raise ValueError for a parameter that belongs to another law or network, or is missing."""
+    name = parameters["name"]
+    if name not in kinds:
+        raise ValueError(f"{table} must be one of {', '.join(kinds)}; got {name!r}")
+    fields = dataclasses.fields(kinds[name])
+    own = [option for option in TABLES[table] if option.name in {f.name for f in fields}]
+    takes = ", ".join(option.long_option for option in own) or "no parameters"
+    for option in TABLES[table][1:]:
+        if option.name in parameters and option not in own:
+            raise ValueError(
+                f"{option.long_option} does not belong to {table} {name!r}, which takes {takes}"
+            )
+    required = {f.name for f in fields if f.default is dataclasses.MISSING}
+    missing = [option.long_option for option in own if option.name in required - set(parameters)]
+    if missing:
+        raise ValueError(f"{table} {name!r} needs {' and '.join(missing)}")
+
+
+def read_array(path: str) -> np.ndarray:
+    """Return the numbers of a .npy file or of a text file.
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold an array of numbers.
+    OSError
+        If the file cannot be read.
+    """
+    import numpy as np
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an empty text file is the law's error
+            array = np.load(path) if path.endswith(".npy") else np.loadtxt(path, ndmin=1)
+            return np.array(array, dtype=float)
+    except (ValueError, TypeError, EOFError) as error:
+        raise ValueError(f"array: {path} does not hold an array of numbers: {error}") from None
+
+
+def horizon(values: dict[str, Any], points: int | None = None) -> tuple[float, np.ndarray | None]:
+    """Return t_max and the times of the table "solve" or "simulate".
+
+    Parameters
+    ----------
+    values : dict
+        Settings of the table.
+    points : int, optional
+        Number of equidistant times where the settings say nothing; the times are None where
+        this is absent as well.
+
+    Raises
+    ------
+    ValueError
+        If there is no horizon, two choices of times, or a value out of its range.
+    """
+    import numpy as np
+
+    from dmft.validation import require_in_range, require_integer, require_times
+
+    t_max, t_eval = values["t_max"], values["t_eval"]
+    if t_eval is not None and values["points"] is not None:
+        raise ValueError("t-eval and points exclude each other: give one of them")
+    if t_max is None and t_eval is None:
+        raise ValueError("t-max is required: give --t-max or --t-eval, here or in --config")
+    if t_max is None:
+        t_max = float(require_times("t_eval", t_eval)[-1])
+    t_max = require_in_range("t_max", t_max, low=0.0, low_open=True)
+    if t_eval is not None:
+        return t_max, require_times("t_eval", t_eval, t_max)
+    points = points if values["points"] is None else values["points"]
+    if points is None:
+        return t_max, None
+    return t_max, np.linspace(0.0, t_max, require_integer("points", points, low=2))
+
+
+def simulation_arguments(values: dict[str, Any], least_seeds: int = 1) -> dict[str, Any]:
+    """Return the arguments of `dmft.simulate` other than problem, times and progress.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+    from dmft.simulation.data import DESIGNS
+    from dmft.validation import require_integer
+
+    if values["design"] not in DESIGNS:
+        raise ValueError(f"design must be one of {', '.join(DESIGNS)}; got {values['design']!r}")
+    if values["workers"] is not None:
+        require_integer("workers", values["workers"], low=1)
+    return {
+        "dimension": require_integer("dimension", values["dimension"], low=1),
+        "seeds": require_integer("seeds", values["seeds"], low=least_seeds),
+        "rng": require_integer("seed", values["seed"], low=0),
+        "design": values["design"],
+        "workers": values["workers"],
+    }
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

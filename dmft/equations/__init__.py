@@ -1,0 +1,1 @@
+"""The mean-field equations of one coordinate and one sample, without any control flow."""

@@ -1,0 +1,374 @@
+"""The effective process of one coordinate and its averages.
+
+    H = G + K theta,   theta = phi(H) - w*,   G ~ GP(0, C_G),   w* ~ P*
+
+A path depends on its noise and target only through the drive U = G - w* k, k = K 1, since
+H = U + K phi(H). For an atom of P* the drive is Gaussian with covariance C_G around -w* k;
+for a Gaussian component w* is one more Gaussian variable, and the principal modes are those
+of the joint drive. Each component thus gives a linear map from independent standard
+Gaussians, in descending order of variance, to the drive, on which a noise rule acts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from dmft.equations.averages import Averages
+from dmft.equations.data_side import Kernels
+from dmft.equations.drive import Drive, mode_weights, noise_root, shares, time_weights
+from dmft.equations.noise_rules import Nodes, NoiseRule, fold
+from dmft.equations.start import initial_state, typical_size
+from dmft.problem import Problem
+from dmft.signals import Component
+from dmft.solvers.collocation import Grid
+from dmft.solvers.gaussian_rules import gauss_rule
+from dmft.solvers.thresholds import Thresholds
+
+INACTIVE = 1e-13  # D t_max below which a path does not respond
+STEEP = 3.0  # standard deviation of H at the horizon from which thresholds count as sharp
+DEEP = 30.0  # D at a threshold over D at H = 0 that makes it one
+OUTGROWN = 0.7  # change of the log width at which nodes are placed anew
+TRUNCATION = 0.03  # of the scale from which modes count, for what is left of the noise
+TINY = 1e-150  # in place of zero, below what may occur
+TOGETHER = 4096  # most paths that are solved in one call, for the sake of memory
+
+
+def compressed(components: tuple[Component, ...], atoms: int) -> tuple[Component, ...]:
+    """Return at most `atoms` components, a Gauss rule of a law of atoms where it has more.
+
+    The Gauss rule shares the first 2 `atoms` - 1 moments of the law.
+    """
+    if len(components) <= atoms or any(c.std > 0 for c in components):
+        return components
+    masses, means, _ = (np.array(column) for column in zip(*components, strict=True))
+    nodes, weights = gauss_rule(means, masses, atoms)
+    return tuple(Component(float(p), float(m), 0.0) for m, p in zip(nodes, weights, strict=True))
+
+
+def mirror_arguments(problem: Problem, grid: Grid) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return the network's map as the compiled kernels take it: code, parameters, table."""
+    parameters = problem.mirror.mirror_parameters(problem.alpha, problem.lam, grid.nodes)
+    table = problem.mirror.mirror_table(problem.alpha)
+    return problem.mirror.mirror_code, np.ascontiguousarray(parameters), table
+
+
+def draw_paths(
+    problem: Problem, grid: Grid, kernels: Kernels, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw n independent paths: H on the nodes, shape (n, N), and w*, shape (n,).
+
+    Raises
+    ------
+    ArithmeticError
+        If the equation of a path cannot be solved.
+    """
+    from dmft.solvers import volterra
+
+    w_star = problem.signal.sample(rng, n)
+    root = noise_root(kernels.C_G, mode_weights(time_weights(problem, grid), kernels.C_G))
+    noise = rng.standard_normal((n, root.shape[1])) @ root.T
+    U = noise - w_star[:, None] * kernels.K.sum(axis=1)
+    H = np.zeros_like(U)
+    mirror = mirror_arguments(problem, grid)
+    *_, iterations = volterra.solve_paths(*mirror, kernels.K, grid.stages, U, H)
+    if np.any(iterations < 0):
+        raise ArithmeticError(f"{np.sum(iterations < 0)} of {n} paths could not be solved")
+    return H, w_star
+
+
+class EffectiveProcess:
+    """Averages of the effective process by one noise rule on one grid.
+
+    The nodes of a fixed rule are drawn at the first call and kept, so that repeated calls evaluate
+    one fixed function of the kernels; the paths of the last call are the next call's guess.
+
+    Parameters
+    ----------
+    problem : Problem
+    grid : Grid
+    rule : NoiseRule
+    """
+
+    def __init__(self, problem: Problem, grid: Grid, rule: NoiseRule) -> None:
+        """Place nothing yet: the nodes need the first kernels."""
+        self.problem = problem
+        self.grid = grid
+        self.rule = rule
+        self.failed_paths = 0
+        components = compressed(problem.signal.components(), rule.atoms)
+        atoms = tuple(c for c in components if c.std == 0)
+        alone = [(c,) for c in components if c.std > 0]
+        self._families = [_Family(members) for members in (atoms, *alone) if members]
+        self._components = components
+        # modes of Gaussian targets count by their share in the target too, see `_counts`
+        self._truncation = TRUNCATION * rule.negligible if not alone else 0.0
+        self._time_weights = time_weights(problem, grid)
+        self._map = mirror_arguments(problem, grid)
+        self._start = initial_state(problem)
+        self._size = typical_size(problem)
+        self._second_moment = problem.signal.second_moment
+        # the H that moves a weight by its typical size at the start, or 1 where that is less: modes
+        # count in proportion to it, as large starts stay in the linear part of their map
+        self._unit = float(np.clip(self._size / (self._start[1] + TINY), TINY, 1.0))
+
+    @property
+    def paths(self) -> int:
+        """Number of paths of one call; 0 before the first."""
+        return sum(len(part.weights) for family in self._families for part in family.parts)
+
+    def paths_of(self, rule: NoiseRule) -> np.ndarray:
+        """Return the paths of each component under another rule, at the modes of the last call."""
+        components = compressed(self.problem.signal.components(), rule.atoms)
+        families = {family.components[0].std: family for family in self._families}
+        return np.array(
+            [
+                len(self._nodes(rule, families[component.std], component, len(components)).weights)
+                for component in components
+                if families[component.std].parts
+            ]
+        )
+
+    def second_mode(self, least: float) -> float:
+        """Return the smallest importance of a component's second mode from `least` > 0 on.
+
+        It falls with the component's probability, which does not count here where the target is
+        Gaussian: all of the error may be that of a rare component. Infinite if there is none.
+        """
+        found = math.inf
+        for family in self._families:
+            for component in family.components:
+                square = float(np.sum(family.drive.scales[1:2] ** 2))
+                share = component.probability * len(self._components)
+                if square * (share if component.std == 0 else 1.0) >= least:
+                    found = min(found, share * square)
+        return found
+
+    def averages(self, kernels: Kernels) -> Averages:
+        """Return the averages of the process that the kernels drive."""
+        weights = mode_weights(self._time_weights, kernels.C_G)
+        root = noise_root(kernels.C_G, weights, self._truncation, self._unit)
+        k = kernels.K @ np.ones(self.grid.size)
+        self.failed_paths = 0
+        total = Averages.zeros(self.grid.size)
+        for family in self._families:
+            drive = Drive.of(family.components[0].std, k, root, weights)
+            self._move(family, drive)
+            for part in family.parts:
+                for batch in part.batches():
+                    self._add_averages(part, batch, family.drive, kernels.K, total)
+        return total
+
+    def _move(self, family: _Family, drive: Drive) -> None:
+        """Let a family take over a drive; place its nodes where that has not been done for it."""
+        if family.parts and self.rule.fixed:
+            drive = drive.aligned(family.drive)
+        thresholds = self._thresholds(drive)
+        kept = self.rule.fixed and not family.outgrown(thresholds)
+        family.drive, family.thresholds = drive, thresholds
+        if not kept:
+            family.width = 0.0 if thresholds is None else thresholds.width
+            family.parts = self._placed(family)
+        if thresholds is not None:
+            for part in family.parts:
+                part.follow(thresholds, drive.threshold_drift)
+
+    def _placed(self, family: _Family) -> list[_Part]:
+        """Place the nodes of a family, those that run through the same modes together."""
+        strata: dict[bytes, list[_Stratum]] = {}
+        for component in family.components:
+            nodes = self._nodes(self.rule, family, component, len(self._components))
+            strata.setdefault(np.any(nodes.z != 0, axis=0).tobytes(), []).append(
+                _Stratum(component, self._folds(component), nodes)
+            )
+        return [_Part(members, self.grid.size) for members in strata.values()]
+
+    def _nodes(self, rule: NoiseRule, family: _Family, component: Component, count: int) -> Nodes:
+        """Return the nodes of a rule for one of a number of components."""
+        rule = rule.weighted(component.probability * count)
+        drive, thresholds = family.drive, family.thresholds
+        if thresholds is not None:
+            thresholds = thresholds.moved(component.mean * drive.threshold_drift)
+        nodes = rule.nodes(drive.scales, thresholds)
+        return fold(nodes) if self._folds(component) else nodes
+
+    def _folds(self, component: Component) -> bool:
+        """Whether paths come in pairs of opposite sign, of which one is enough."""
+        return self.rule.symmetric and component.mean == 0.0 and self.problem.mirror.odd
+
+    def _thresholds(self, drive: Drive) -> Thresholds | None:
+        """Return where paths of target 0 turn from inactive to active at the horizon.
+
+        A path that has just become active there has a |w| of `width` times the typical size of
+        weights, where `width` is the step of the leading mode that changes H by one. None where
+        paths turn gradually, or the rule does not follow thresholds.
+        """
+        from dmft.solvers import scalar_maps
+
+        slope = drive.modes[-1]
+        follows = self.rule.bends and not self.problem.mirror.linear
+        if not (follows and slope.size and abs(slope[0]) > STEEP):
+            return None
+        code, parameters, table = self._map
+        width = float(1.0 / abs(slope[0]))
+        size = width * self._size
+        edges = [scalar_maps.inverse(code, w, parameters[-1], table) for w in (-size, size)]
+        H = np.array([0.0, *edges])
+        _, D = scalar_maps.evaluate(code, H[:, None], parameters[-1:], table)
+        if not np.all(D[1:] > DEEP * D[0]):
+            return None
+        return Thresholds(np.sort(H[1:] / slope[0]), slope[1:] / slope[0], width)
+
+    def _add_averages(
+        self, part: _Part, batch: slice, drive: Drive, K: np.ndarray, total: Averages
+    ) -> None:
+        """Add the averages over a batch of paths to the total."""
+        from dmft.solvers import volterra  # numba is imported only when a solve starts
+
+        z = part.z[batch, : drive.scales.size]
+        weights, rest, target = part.weights[batch], part.rest[batch], part.means[batch]
+        w, D = self._paths(part, batch, drive, K)
+        sampled = np.zeros(drive.scales.size, dtype=bool)
+        sampled[: z.shape[1]] = part.sampled[: z.shape[1]]
+        # what the rule leaves at zero acts to first order on the paths that carry it
+        carried = ~sampled & self._counts(drive) & bool(rest.any())
+        root = np.ascontiguousarray(drive.modes[:, carried])
+        cutoff = INACTIVE / self.grid.t_max
+        A, moved, square = volterra.mean_response(
+            K, self.grid.stages, D, weights, root, rest, cutoff
+        )
+        total.A[:] += A
+        total.C_w[1:, 1:] += square
+        mass = weights.sum()
+        if part.std > 0:
+            sampled_target = np.where(sampled, drive.target_modes, 0.0)
+            target = target + z @ sampled_target[: z.shape[1]]
+            total.C_w[:] += mass * max(part.std**2 - sampled_target @ sampled_target, 0.0)
+            shared = np.concatenate([[0.0], moved @ drive.target_modes[carried]])
+            total.C_w[:] += shared[:, None] + shared
+            total.overlap[:] -= shared
+        start, start_D = self._start
+        theta = np.empty((len(w), self.grid.size + 1))
+        theta[:, 0], theta[:, 1:] = start, w
+        total.mean_w[:] += part.odd_weights[batch] @ theta
+        total.overlap[:] += (weights * target) @ theta
+        theta -= target[:, None]
+        total.C_w[:] += (weights[:, None] * theta).T @ theta
+        total.mean_D[0] += start_D * mass
+        total.mean_D[1:] += weights @ D
+
+    def _paths(
+        self, part: _Part, batch: slice, drive: Drive, K: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Solve a batch of paths; return w and D at the nodes, shape (M, N)."""
+        from dmft.solvers import volterra
+
+        z, H = part.z[batch, : drive.scales.size], part.H[batch]
+        U = z @ drive.modes[:, : z.shape[1]].T
+        U -= part.means[batch, None] * drive.k
+        w, D, iterations = volterra.solve_paths(*self._map, K, self.grid.stages, U, H)
+        failed = iterations < 0
+        if failed.any():
+            self.failed_paths += int(np.count_nonzero(failed))
+            H[failed] = 0.0
+        return w, D
+
+    def _counts(self, drive: Drive) -> np.ndarray:
+        """Return which modes count, to first order, for the correlations of w and target."""
+        own = shares(drive.modes, self._unit)
+        target = np.abs(drive.target_modes) / np.sqrt(self._second_moment + TINY)
+        return own * np.maximum(own, target) > self.rule.negligible**2
+
+
+class _Stratum(NamedTuple):
+    """A component's nodes as the rule gave them; `folded` where they are half of them."""
+
+    component: Component
+    folded: bool
+    nodes: Nodes
+
+
+@dataclass(eq=False)
+class _Family:
+    """Components that share a drive, and their paths.
+
+    `thresholds` are those of target 0; `width` is theirs when the nodes were placed, 0 without
+    thresholds.
+    """
+
+    components: tuple[Component, ...]
+    drive: Drive = field(init=False)
+    thresholds: Thresholds | None = None
+    width: float = 0.0
+    parts: list[_Part] = field(default_factory=list)
+
+    def outgrown(self, thresholds: Thresholds | None) -> bool:
+        """Whether there are no nodes for thresholds of about this width."""
+        if not self.parts:
+            return True
+        if thresholds is None or self.width == 0.0:
+            return (thresholds is None) != (self.width == 0.0)
+        return abs(np.log(thresholds.width / self.width)) > OUTGROWN
+
+
+class _Part:
+    """Paths of the components of a family whose nodes run through the same modes.
+
+    Attributes
+    ----------
+    std : float
+        Standard deviation of the target in the components.
+    sampled : ndarray of bool, shape (r,)
+        Which modes the nodes run through.
+    z : ndarray, shape (M, r)
+    weights, rest, odd_weights : ndarray, shape (M,)
+        Weights of the paths; where other modes act to first order; and of what is odd in z.
+    means : ndarray, shape (M,)
+        Mean target of each path's component.
+    H : ndarray, shape (M, N)
+        Paths of the last sweep, zeros before the first.
+    """
+
+    def __init__(self, strata: list[_Stratum], size: int) -> None:
+        self._components = [s.component for s in strata]
+        columns = zip(*(s.nodes for s in strata), strict=True)
+        self._reference = Nodes(*(np.concatenate(column) for column in columns))
+        counts = [len(s.nodes.weights) for s in strata]
+        stops = np.cumsum(counts)
+        self._slices = [slice(b - n, b) for n, b in zip(counts, stops, strict=True)]
+        probabilities = np.repeat([s.component.probability for s in strata], counts)
+        self._unfolded = np.repeat([0.0 if s.folded else 1.0 for s in strata], counts)
+        self.std = strata[0].component.std
+        self.z = self._reference.z.copy()
+        self.sampled = np.any(self.z != 0, axis=0)
+        self.means = np.repeat([s.component.mean for s in strata], counts)
+        self.weights = probabilities * self._reference.weights
+        self.rest = probabilities * self._reference.rest
+        self.H = np.zeros((len(self.z), size))
+
+    @property
+    def odd_weights(self) -> np.ndarray:
+        return self._unfolded * self.weights
+
+    def batches(self) -> Iterator[slice]:
+        """Yield slices of paths that are solved together."""
+        for begin in range(0, len(self.z), TOGETHER):
+            yield slice(begin, begin + TOGETHER)
+
+    def follow(self, thresholds: Thresholds, drift: float) -> None:
+        """Move the nodes with thresholds, given for target 0, that drift with the target."""
+        from dmft.solvers.stretching import place
+
+        for component, here in zip(self._components, self._slices, strict=True):
+            own = thresholds.moved(component.mean * drift)
+            factors = place(self._reference.z[here], own, self.z[here])
+            for given, weights in (
+                (self._reference.weights, self.weights),
+                (self._reference.rest, self.rest),
+            ):
+                weights[here] = given[here] * factors
+                weights[here] *= component.probability / weights[here].sum()

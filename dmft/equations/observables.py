@@ -1,0 +1,56 @@
+"""One-time and two-time functions of a solution, from the averages of the effective process."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dmft.equations.averages import Averages
+from dmft.equations.data_side import build_residual, variances_at
+from dmft.problem import Problem
+from dmft.solvers.collocation import Grid
+from dmft.solvers.kernel_values import kernel_values
+
+ONE_TIME = ("test_error", "train_error", "mean_w", "overlap", "norm_w", "alignment")
+TWO_TIME = ("C_w", "R_w", "C_r", "R_r")
+
+
+def one_time_functions(
+    problem: Problem, grid: Grid, averages: Averages, t: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return the observables (T,), at 0 and the nodes where t is absent; see `Solution`."""
+    residual = build_residual(problem, grid, averages)
+    mean_w, overlap = averages.mean_w, averages.overlap
+    if t is None:
+        C_w, C_r = np.diag(averages.C_w), residual.variance
+    else:
+        move = grid.interpolation(t)
+        C_w, C_r = variances_at(move, averages.C_w), variances_at(move, residual.C_r)
+        mean_w, overlap = move @ mean_w, move @ overlap
+    power = problem.signal.second_moment
+    norm_w = np.maximum(C_w + 2 * overlap - power, 0.0)
+    size = np.sqrt(norm_w * power)
+    return {
+        "test_error": 0.5 * C_w,
+        "train_error": 0.5 * C_r,
+        "mean_w": mean_w,
+        "overlap": overlap,
+        "norm_w": norm_w,
+        "alignment": np.divide(overlap, size, out=np.zeros_like(size), where=size > 1e-12),
+    }
+
+
+def two_time_functions(
+    problem: Problem, grid: Grid, averages: Averages, t: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the correlations and responses of shape (T, T); see `Solution`."""
+    residual = build_residual(problem, grid, averages)
+    move = grid.interpolation(t)
+    drift = problem.mirror.drift(problem.lam, grid.nodes_with_start)
+    jump = -averages.mean_D * drift
+    smooth = residual.R_r - np.eye(grid.size)
+    return {
+        "C_w": move @ averages.C_w @ move.T,
+        "R_w": kernel_values(grid, residual.R_w, jump, t),
+        "C_r": move @ residual.C_r @ move.T,
+        "R_r": kernel_values(grid, smooth, jump / problem.delta, t),
+    }

@@ -1,0 +1,1 @@
+"""What is known without a solve: steady states, rates, transitions, saddles."""

@@ -1,0 +1,1 @@
+"""Networks: each states its mirror map, potential and layers in a file of its own."""

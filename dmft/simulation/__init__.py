@@ -1,0 +1,1 @@
+"""Gradient flow at finite dimension, without any mean-field theory."""

@@ -1,0 +1,109 @@
+"""Random data of the model at finite dimension, and the checks of what asks for them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dmft.problem import Problem
+from dmft.validation import require_integer
+
+Rng = int | np.random.Generator | np.random.SeedSequence | None
+
+DESIGNS = ("gaussian", "rademacher", "student_t")
+STUDENT_FREEDOM = 5
+
+
+class Data(NamedTuple):
+    """One draw of X (n, d), w* (d,) and y (n,)."""
+
+    X: np.ndarray
+    w_star: np.ndarray
+    y: np.ndarray
+
+
+def draw_data(problem: Problem, dimension: int, design: str = "gaussian", rng: Rng = None) -> Data:
+    """Draw the data of one seed.
+
+    Draw k of an ensemble has `rng = numpy.random.SeedSequence(ensemble.seed, spawn_key=(k,))`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Gives delta, sigma2 and the law of w*.
+    dimension : int
+        d >= 1; n = round(delta d), at least 1.
+    design : {"gaussian", "rademacher", "student_t"}
+        Law of the entries of X, of variance 1/d; Student's t has 5 degrees of freedom.
+    rng : int, Generator, SeedSequence or None
+        Source of randomness; None draws fresh entropy.
+
+    Returns
+    -------
+    Data
+        X (n, d), w_star (d,) and y = X w_star + xi (n,).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of another type.
+    """
+    check_problem(problem)
+    dimension = require_integer("dimension", dimension, low=1)
+    check_design(design)
+    _check_rng(rng)
+    generator = np.random.default_rng(rng)
+    shape = (samples(problem, dimension), dimension)
+    X = _entries(design, shape, generator) / np.sqrt(dimension)
+    w_star = problem.signal.sample(generator, dimension)
+    noise = np.sqrt(problem.sigma2) * generator.standard_normal(shape[0])
+    return Data(X, w_star, X @ w_star + noise)
+
+
+def samples(problem: Problem, dimension: int) -> int:
+    """Return n = round(delta d), at least 1."""
+    return max(1, round(problem.delta * dimension))
+
+
+def _entries(design: str, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """Return independent entries of mean 0 and variance 1."""
+    if design == "rademacher":
+        return 2.0 * generator.integers(0, 2, size=shape) - 1.0
+    if design == "student_t":
+        variance = STUDENT_FREEDOM / (STUDENT_FREEDOM - 2)
+        return generator.standard_t(STUDENT_FREEDOM, size=shape) / np.sqrt(variance)
+    return generator.standard_normal(shape)
+
+
+def check_problem(problem: Any) -> None:
+    """Raise TypeError unless it is a Problem."""
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem must be a Problem; got {problem!r}")
+
+
+def check_design(design: Any) -> None:
+    """Raise ValueError unless it is one of `DESIGNS`."""
+    if design not in DESIGNS:
+        raise ValueError(f"design must be one of {DESIGNS}; got {design!r}")
+
+
+def _check_rng(rng: Any) -> None:
+    if isinstance(rng, bool):
+        raise TypeError(f"rng must be an int, Generator, SeedSequence or None; got {rng!r}")
+    if rng is None or isinstance(rng, (np.random.Generator, np.random.SeedSequence)):
+        return
+    if not isinstance(rng, (int, np.integer)):
+        raise TypeError(f"rng must be an int, Generator, SeedSequence or None; got {rng!r}")
+    if rng < 0:
+        raise ValueError(f"rng must be an integer >= 0; got {rng!r}")
+
+
+def recorded_seed(rng: Rng) -> int:
+    """Return one integer that stands for `rng` and can be recorded."""
+    _check_rng(rng)
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**63))
+    if isinstance(rng, np.random.SeedSequence):
+        return int(rng.generate_state(1, np.uint64)[0])
+    return int(np.random.SeedSequence().entropy) if rng is None else int(rng)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""The solution of the self-consistent equations to a stated accuracy."""

@@ -1,0 +1,116 @@
+"""Error estimates of the observables and two-time functions from differences of solutions.
+
+Each difference compares independent information: noise rules that share no leading nodes, sparse
+grids of two sizes, time grids of two orders.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dmft.equations.averages import Averages
+from dmft.equations.observables import ONE_TIME, one_time_functions, two_time_functions
+from dmft.equations.start import initial_errors
+from dmft.problem import Problem
+from dmft.solver.tolerance import Tolerance
+from dmft.solvers.collocation import Grid
+
+OnGrid = tuple[Grid, np.ndarray]  # packed averages and their grid
+
+SAFETY = 3.0  # estimated error over the differences, since the checks are not exact either
+
+
+class Difference(NamedTuple):
+    """Two solutions, and the share of their difference that counts as an error."""
+
+    one: OnGrid
+    other: OnGrid
+    factor: float = 1.0
+
+
+def one_time_errors(
+    problem: Problem,
+    noise: list[Difference],
+    time: Difference,
+    t: np.ndarray,
+    values: dict[str, np.ndarray],
+    floor: float,
+) -> dict[str, np.ndarray]:
+    """Return the summed differences of noise rules and of grids for the observables at t.
+
+    To them `floor` times the value is added, which the iteration may leave.
+
+    A difference of two solutions vanishes where they cross, the error does not. Estimates are
+    therefore taken relative to the solutions and scaled by `values`, the result. Those of noise
+    rules, which have most modes in common, count with their largest at all times, and alike for
+    test and train error; those of grids are raised to their largest in the panel, at the finer
+    grid's nodes and at t, and kept from falling later.
+    """
+    constant = dict.fromkeys(ONE_TIME, floor)
+    for pair in noise:
+        one, other = (_observables(problem, side, None) for side in (pair.one, pair.other))
+        for name in ONE_TIME:
+            ratio = np.abs(one[name] - other[name]) / _scale(other[name])
+            constant[name] += SAFETY * pair.factor * float(np.max(ratio))
+    both = max(constant["test_error"], constant["train_error"])
+    constant.update(test_error=both, train_error=both)
+
+    fine, coarse = time.one[0], time.other[0]
+    everywhere = np.union1d(np.union1d(fine.nodes_with_start, coarse.nodes), t)
+    panel = coarse.locate(everywhere)
+    wanted = np.searchsorted(everywhere, t)
+    one, other = (_observables(problem, side, everywhere) for side in (time.one, time.other))
+    errors: dict[str, np.ndarray] = {}
+    for name in ONE_TIME:
+        within = np.zeros(coarse.panels)
+        ratio = np.abs(one[name] - other[name]) / _scale(other[name])
+        np.maximum.at(within, panel, SAFETY * time.factor * ratio)
+        relative = constant[name] + np.maximum.accumulate(within)[panel][wanted]
+        errors[name] = relative * (np.abs(values[name]) + _floor(other[name]))
+    return errors
+
+
+def _scale(value: np.ndarray) -> np.ndarray:
+    """Return the size that relative errors refer to, shape (T,)."""
+    return np.abs(value) + _floor(value)
+
+
+def _floor(value: np.ndarray) -> float:
+    """Return what a relative error allows where the value vanishes."""
+    return 1e-3 * float(np.max(np.abs(value))) + 1e-300
+
+
+def _observables(problem: Problem, side: OnGrid, t: np.ndarray | None) -> dict[str, np.ndarray]:
+    grid, x = side
+    return one_time_functions(problem, grid, Averages.unpack(x, grid.size), t)
+
+
+def two_time_errors(
+    problem: Problem, differences: list[Difference], t: np.ndarray, floor: float
+) -> dict[str, np.ndarray]:
+    """Return the summed differences of the pairs for the two-time functions, on the times t."""
+    errors: dict[str, np.ndarray] = {}
+    for pair in differences:
+        one, other = (
+            two_time_functions(problem, grid, Averages.unpack(x, grid.size), t)
+            for grid, x in pair[:2]
+        )
+        for name, value in one.items():
+            before = errors.get(name, floor * np.abs(value))
+            errors[name] = before + SAFETY * pair.factor * np.abs(value - other[name])
+    return errors
+
+
+def worst_error(
+    problem: Problem,
+    tolerance: Tolerance,
+    values: dict[str, np.ndarray],
+    errors: dict[str, np.ndarray],
+) -> float:
+    """Return the largest estimated error of test and train error over the allowed error."""
+    start = initial_errors(problem)
+    return max(
+        float(np.max(errors[name] / tolerance.allowed(values[name], start[name]))) for name in start
+    )

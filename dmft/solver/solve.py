@@ -1,0 +1,233 @@
+"""Solve the self-consistent DMFT to a stated accuracy.
+
+    problem -> grid and noise rule -> paths -> kernels -> fixed point -> solution
+
+Every accurate map is solved by defect correction on a cheap one, F_c: the leading noise mode
+resolved finely, and all the others to first order around it. Near its fixed point
+
+    y = F_c(y) + [F(x) - F_c(x)]
+
+brings x closer to the fixed point of F by a factor of 20 to 300 a step. The sweeps of F_c take
+turns with those of a linear model that needs no paths (`dmft.equations.linear_response`).
+
+1. Grid and leading noise mode (`dmft.solver.cheap_map`). With F_c the panels are split until the
+   solution is resolved in time, and the leading mode's spacing is reduced until two shifted rules
+   agree.
+2. Noise (`dmft.solver.noise_correction`). F_c is corrected by sparse grids of growing size until
+   the result stays.
+3. Time. On a grid of higher order the same cheap map with the same correction is solved once more
+   and gives the result.
+4. Error (`dmft.solver.errors`). What the last sparse grid changed, the shifted leading rule and
+   the two grids tell what is left.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dmft.equations.averages import Averages
+from dmft.equations.noise_rules import NoiseRule, QuadraticRule, SparseRule
+from dmft.equations.observables import one_time_functions, two_time_functions
+from dmft.parallel import single_blas_thread
+from dmft.problem import Problem
+from dmft.solution import Lazy, Solution
+from dmft.solver.cheap_map import Level, Progress, Run, cheap_rule, refine_grid, time_share
+from dmft.solver.errors import Difference, one_time_errors, two_time_errors, worst_error
+from dmft.solver.grids import GRID_SHARE, initial_grid
+from dmft.solver.iteration import SelfConsistency
+from dmft.solver.noise_correction import ITERATION, on_finer_grid, resolve_noise
+from dmft.solver.tolerance import Tolerance
+from dmft.solvers.collocation import Grid
+from dmft.validation import require_in_range, require_integer, require_times
+
+
+def solve(
+    problem: Problem,
+    t_max: float,
+    t_eval: Any = None,
+    rtol: float = 1e-4,
+    rng: int = 0,
+    *,
+    grid: Grid | None = None,
+    rule: NoiseRule | None = None,
+    max_sweeps: int = 200,
+    progress: Progress | None = None,
+) -> Solution:
+    """Solve the DMFT of a diagonal network on [0, t_max].
+
+    Parameters
+    ----------
+    problem : Problem
+    t_max : float
+        Horizon; > 0.
+    t_eval : array_like, shape (T,), optional
+        Increasing times in [0, t_max] at which the solution is given; the solver's nodes and 0
+        where absent.
+    rtol : float
+        Relative accuracy of test and train error, in [1e-9, 0.1]; an error of 1e-3 rtol times
+        the value at t = 0 is always allowed.
+    rng : int
+        Seed of `Solution.sample_paths` and of random rules; >= 0.
+    grid : Grid, optional
+        Time grid that ends at t_max, in place of the automatic one.
+    rule : NoiseRule, optional
+        Noise rule, in place of the automatic one.
+    max_sweeps : int
+        Bound on the sweeps of one fixed-point iteration; >= 1.
+    progress : callable, optional
+        Receives a line of text after each stage.
+
+    Returns
+    -------
+    Solution
+        `success` is False, with the reason in `message`, where the iteration did not converge
+        or the estimated error exceeds the tolerance.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+    TypeError
+        If `problem` is not a Problem.
+
+    References
+    ----------
+    arXiv:2510.01930 (the equations); arXiv:2112.07572 (their justification).
+    """
+    times = _checked(problem, t_max, t_eval, rtol, rng, grid, max_sweeps)
+    # an iteration that diverges is reported by the solution
+    with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return _solve(problem, t_max, times, rtol, rng, grid, rule, max_sweeps, progress)
+
+
+def _solve(
+    problem: Problem,
+    t_max: float,
+    times: np.ndarray | None,
+    rtol: float,
+    rng: int,
+    grid: Grid | None,
+    rule: NoiseRule | None,
+    max_sweeps: int,
+    progress: Progress | None,
+) -> Solution:
+    """Solve with arguments that have been checked."""
+    started = time.perf_counter()
+    run = Run(Tolerance(rtol), max_sweeps, progress or (lambda text: None))
+    compile_time = _compile(run.progress)
+
+    adapt = grid is None
+    if rule is None and problem.mirror.linear:
+        rule = QuadraticRule()
+    first = grid or initial_grid(problem, t_max, rtol)
+    coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, run)
+    coarse, fine, noise = resolve_noise(coarse, fine, cheap, rule, adapt, run)
+    here, share = (coarse.system.grid, noise.x + noise.shift), 1.0
+    finer = on_finer_grid(coarse, fine, noise, run) if adapt and run.converged else None
+    if finer is not None:
+        here, share = finer, time_share(coarse, noise.x)
+    grids = Difference(fine.solution, coarse.solution, share)
+
+    final, averages = here[0], Averages.unpack(here[1], here[0].size)
+    t = final.nodes_with_start if times is None else times
+    values = one_time_functions(problem, final, averages, t)
+    floor = ITERATION * rtol
+    errors = one_time_errors(problem, noise.differences, grids, t, values, floor)
+    differences = [*noise.differences, grids]
+    worst = worst_error(problem, run.tolerance, values, errors)
+    success, status, message = _verdict(run, worst)
+    wall = time.perf_counter() - started
+    stats = {
+        "sweeps": len(run.history),
+        "residual_history": np.array(run.history),
+        "paths": noise.paths,
+        "nodes": final.size,
+        "panels": final.panels,
+        "noise_rule": repr(noise.rule),
+        "error_over_tolerance": worst,
+        "failed_paths": run.failed_paths,
+        "wall_time": wall - compile_time,
+        "compile_time": compile_time,
+    }
+    return Solution(
+        problem=problem,
+        t=t,
+        values=Lazy(values, partial(two_time_functions, problem, final, averages, t)),
+        error=Lazy(errors, partial(two_time_errors, problem, differences, t, floor)),
+        grid=final,
+        averages=averages,
+        rtol=rtol,
+        seed=rng,
+        success=success,
+        status=status,
+        message=message,
+        stats=stats,
+    )
+
+
+def _checked(
+    problem: Any, t_max: Any, t_eval: Any, rtol: Any, rng: Any, grid: Any, max_sweeps: Any
+) -> np.ndarray | None:
+    """Check every argument of `solve`; return t_eval as an array."""
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem must be a dmft.Problem; got {problem!r}")
+    require_in_range("t_max", t_max, low=0.0, low_open=True)
+    require_in_range("rtol", rtol, low=1e-9, high=0.1)
+    require_integer("rng", rng, low=0)
+    require_integer("max_sweeps", max_sweeps, low=1)
+    if grid is not None and grid.t_max != t_max:
+        raise ValueError(f"grid must end at t_max = {t_max!r}; got an end at {grid.t_max!r}")
+    return None if t_eval is None else require_times("t_eval", t_eval, t_max)
+
+
+def _compile(progress: Progress) -> float:
+    """Load or compile the kernels and return the seconds that took."""
+    started = time.perf_counter()
+    from dmft.solvers import causal_operators, principal_modes, volterra
+
+    if not (volterra.compiled() and causal_operators.compiled()):
+        progress("loading the compiled kernels (the first run on a machine compiles them)")
+        volterra.compile_kernels()
+        causal_operators.compile_kernels()
+        principal_modes.square_root(np.eye(1), np.ones(1), 0.0)
+    return time.perf_counter() - started
+
+
+def _resolve_time(
+    problem: Problem, grid: Grid, adapt: bool, rule: NoiseRule | None, run: Run
+) -> tuple[Level, Level, NoiseRule]:
+    """Settle the grid, and the leading mode's spacing where no such rule is given.
+
+    Returns the cheap map solved on the grid and on that of higher order, and its rule.
+    """
+    system = SelfConsistency(problem, grid, run.tolerance)
+    cheap = cheap_rule(rule, run.tolerance.rtol)
+    x = system.start()
+    settled = not isinstance(cheap, SparseRule) or isinstance(rule, SparseRule)
+    shift = np.zeros_like(x) if settled else None
+    return refine_grid(system, x, shift, cheap, adapt, GRID_SHARE, run)
+
+
+def _verdict(run: Run, worst: float) -> tuple[bool, int, str]:
+    """Return success, status and message."""
+    if not run.converged or run.failed_paths or not np.isfinite(worst):
+        return (
+            False,
+            2,
+            f"The iteration did not converge ({len(run.history)} sweeps, "
+            f"{run.failed_paths} unsolved paths): shorten t_max, raise max_sweeps, or give a "
+            "grid with more panels.",
+        )
+    reached = worst * run.tolerance.rtol
+    if worst > 1.0:
+        return (
+            False,
+            1,
+            f"The estimated error is {reached:.1e} relative, above rtol = "
+            f"{run.tolerance.rtol:.1e}: raise rtol, shorten t_max or give a finer grid or rule.",
+        )
+    return True, 0, f"Converged; the estimated relative error is {reached:.1e}."

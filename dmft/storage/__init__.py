@@ -1,0 +1,1 @@
+"""Files of solutions and ensembles."""

@@ -1,0 +1,558 @@
+import dataclasses
+import io
+import math
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import dmft
+from dmft.cli.main import QUANTITIES, build_parser, main
+from dmft.cli.options import TABLES, build_problem, merge
+from dmft.cli.terminal import SLOW_STAGE, Reporter, format_table
+from dmft.limits.steady_states import recovery_threshold, steady_state
+from dmft.networks.deep import Deep
+from dmft.networks.diagonal import Diagonal
+from dmft.networks.linear import Linear
+from dmft.networks.product import Product
+from dmft.networks.registry import NETWORKS
+from dmft.problem import Problem
+from dmft.signals import LAWS, Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian
+from dmft.simulation.ensemble import simulate
+from dmft.solver.solve import solve
+from dmft.storage.hdf5 import load, load_ensemble
+
+PROBLEM = ["--delta", "0.5", "--alpha", "1", "--lam", "0.1", "--sigma2", "0.1"]
+TIMES = ["--t-eval", "0", "0.5", "2"]
+QUICK = [*PROBLEM, "--rtol", "1e-2", *TIMES]
+THE_PROBLEM = Problem(0.5, 1.0, 0.1, 0.1)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    monkeypatch.setattr("dmft.cli.terminal.PATIENCE", 1e4)  # for a first run on a machine
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "run.h5"
+    assert main(["solve", *QUICK, "--out", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def solution(run):
+    return load(run)
+
+
+def table(text):
+    """Numbers of a printed table, one column a row."""
+    return np.array([[float(x) for x in line.split()] for line in text.splitlines()[1:]]).T
+
+
+def failure(capsys, *arguments):
+    """The one line with which a command rejects its input."""
+    assert main([str(a) for a in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"dmft {arguments[0]}: error: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    return err
+
+
+def parsed(*arguments):
+    namespace = build_parser().parse_args(["predict", *arguments])
+    return build_problem(merge(vars(namespace), namespace.config))
+
+
+# --- solve -----------------------------------------------------------------------------------
+
+
+def test_solve_prints_the_values_of_the_solution(solution, capsys):
+    assert main(["solve", *QUICK]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    header = out.splitlines()[0].split()
+    assert header == ["t", "test_error", "+-", "train_error", "+-", "mean_w", "overlap"]
+    t, test, test_err, train, train_err, mean_w, overlap = table(out)
+    np.testing.assert_allclose(t, solution.t)
+    for printed, name in ((test, "test_error"), (train, "train_error")):
+        np.testing.assert_allclose(printed, solution.values[name], rtol=1e-5)
+    np.testing.assert_allclose([mean_w, overlap], [solution.mean_w, solution.overlap], rtol=1e-5)
+    errors = [solution.error["test_error"], solution.error["train_error"]]
+    np.testing.assert_allclose([test_err, train_err], errors, rtol=0.1)
+
+
+def test_solve_writes_the_solution_of_the_library(solution):
+    direct = solve(THE_PROBLEM, 2.0, [0.0, 0.5, 2.0], rtol=1e-2)
+    assert solution.problem == THE_PROBLEM
+    assert (solution.rtol, solution.seed) == (1e-2, 0)
+    np.testing.assert_array_equal(solution.t, direct.t)
+    np.testing.assert_allclose(solution.C_w, direct.C_w, rtol=1e-10)
+
+
+def test_solve_takes_its_times_from_points_or_from_the_solver(tmp_path):
+    short = ["solve", *PROBLEM, "--rtol", "1e-2", "--t-max", "1", "--seed", "7"]
+    path = tmp_path / "run.h5"
+    assert main([*short, "--points", "5", "--out", str(path)]) == 0
+    np.testing.assert_allclose(load(path).t, [0, 0.25, 0.5, 0.75, 1])
+    assert load(path).seed == 7
+    assert main([*short, "--out", str(path)]) == 0
+    solution = load(path)
+    np.testing.assert_array_equal(solution.t, solution.grid.nodes_with_start)
+
+
+def test_a_solve_that_does_not_converge_exits_with_1_and_still_gives_its_values(
+    monkeypatch, capsys, tmp_path, solution
+):
+    changes = {"success": False, "status": 1, "message": "The error is too large."}
+    unconverged = dataclasses.replace(solution, **changes)
+    monkeypatch.setitem(
+        vars(sys.modules["dmft.solver.solve"]), "solve", lambda *_, **__: unconverged
+    )
+    assert main(["solve", *QUICK]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 4
+    assert err == "dmft: The error is too large.\n"
+    path = tmp_path / "run.h5"
+    assert main(["solve", *QUICK, "--out", str(path)]) == 1
+    assert not load(path).success
+
+
+# --- configuration ---------------------------------------------------------------------------
+
+
+def test_every_parameter_of_a_law_or_network_is_an_option_and_the_reverse():
+    for name, kinds in (("signal", LAWS), ("network", NETWORKS)):
+        fields = {f.name for kind in kinds.values() for f in dataclasses.fields(kind)}
+        assert fields | {"name"} == {option.name for option in TABLES[name]}
+    fields = {f.name for f in dataclasses.fields(Problem)}
+    assert fields - {"signal", "network"} == {option.name for option in TABLES["problem"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "signal"),
+    [
+        ("", Bernoulli()),
+        ("--density .3 --value -2", Bernoulli(0.3, -2.0)),
+        (
+            "--signal bernoulli_gaussian --density .2 --std 2 --mean-nonzero .5",
+            BernoulliGaussian(0.2, 2.0, 0.5),
+        ),
+        ("--signal gaussian --std 2 --location -1", Gaussian(2.0, -1.0)),
+        ("--signal discrete --values 0 -1 --probabilities .9 .1", Discrete([0, -1], [0.9, 0.1])),
+    ],
+)
+def test_options_give_the_law(words, signal):
+    assert parsed("--delta", "2", *words.split()) == Problem(2.0, signal=signal)
+
+
+@pytest.mark.parametrize(
+    ("words", "network"),
+    [
+        ("--network linear", Linear()),
+        ("--network deep --depth 4", Deep(4)),
+        ("--network product --scales 1 .5 .25", Product((1.0, 0.5, 0.25))),
+        ("--scale-u 2 --scale-v .5", Diagonal(2.0, 0.5)),
+    ],
+)
+def test_options_give_the_network(words, network):
+    assert parsed("--delta", "2", *words.split()) == Problem(2.0, network=network)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "txt"])
+def test_an_empirical_law_is_read_from_a_file(tmp_path, suffix):
+    path, values = tmp_path / f"w.{suffix}", np.array([0.0, 0.5, -1.5])
+    np.save(path, values) if suffix == "npy" else np.savetxt(path, values)
+    problem = parsed("--delta", "2", "--signal", "empirical", "--array", str(path))
+    assert problem.signal == Empirical(values)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(
+        "problem = {delta = 0.5, alpha = 1, lam = 0.1, sigma2 = 0.1}\n"
+        '[signal]\nname = "discrete"\nvalues = [0, 1.5]\nprobabilities = [0.8, 0.2]\n'
+        '[network]\nname = "diagonal"\nscale-u = 1.25\n'
+        "[solve]\nt-max = 3\nt_eval = [0, 1, 2]\nrtol = 1e-2\n"
+        "[simulate]\ndimension = 40\nseeds = 3\nt-max = 1.0\npoints = 3\n"
+    )
+    return str(path)
+
+
+def test_a_file_holds_the_same_options(config, tmp_path, capsys):
+    path = tmp_path / "run.h5"
+    assert main(["solve", "--config", config, "--out", str(path)]) == 0
+    solution = load(path)
+    law, network = Discrete([0, 1.5], [0.8, 0.2]), Diagonal(scale_u=1.25)
+    assert solution.problem == Problem(0.5, 1.0, 0.1, 0.1, law, network)
+    assert solution.grid.t_max == 3.0
+    np.testing.assert_array_equal(solution.t, [0, 1, 2])
+    assert main(["simulate", "--config", config, "--out", str(path)]) == 0
+    ensemble = load_ensemble(path)
+    assert (ensemble.dimension, ensemble.seeds) == (40, 3)
+    np.testing.assert_array_equal(ensemble.t, [0, 0.5, 1])
+
+
+def test_the_command_line_wins_over_the_file(config, tmp_path):
+    path = tmp_path / "run.h5"
+    words = ["--lam", "0.2", "--points", "4", "--signal", "bernoulli", "--scale-v", "0.5"]
+    assert main(["solve", "--config", config, *words, "--out", str(path)]) == 0
+    solution = load(path)
+    assert solution.problem == Problem(0.5, 1.0, 0.2, 0.1, Bernoulli(), Diagonal(1.25, 0.5))
+    np.testing.assert_allclose(solution.t, [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "[solve]\nrtoll = 1",
+            "unknown key 'rtoll' in [solve]; known: t-max, t-eval, points, rtol",
+        ),
+        ("[problems]\n", "unknown table 'problems'; known: problem, signal, network, solve"),
+        ("problem = 3", "problem must be a table"),
+        ("[problem]\ndelta = 'a'", "delta in [problem] must be a number; got 'a'"),
+        ("[problem]\ndelta = true", "delta in [problem] must be a number; got True"),
+        ("[simulate]\nseeds = 2.5", "seeds in [simulate] must be an integer; got 2.5"),
+        ("[network]\nname = 3", "name in [network] must be a string; got 3"),
+        ("[solve]\nt-eval = [0, 'a']", "must be a list, each entry a number; got 'a'"),
+        ("[solve]\nt-max = 1\nt_max = 2", "'t_max' in [solve] is given twice"),
+        ("[problem]\ndelta = nan", "delta must be a finite real number; got nan"),
+        ("[problem\n", "is not a TOML file"),
+    ],
+)
+def test_a_file_with_a_mistake_is_rejected(tmp_path, capsys, text, words):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    assert words in failure(capsys, "solve", "--config", path, "--t-max", "1")
+
+
+# --- simulate, compare, benchmark --------------------------------------------------------------
+
+
+def test_simulate_prints_means_and_standard_errors(capsys):
+    words = ["--dimension", "50", "--seeds", "3", "--seed", "4", "--design", "rademacher"]
+    assert main(["simulate", *PROBLEM, *TIMES, *words]) == 0
+    rows = table(capsys.readouterr().out)
+    ensemble = simulate(THE_PROBLEM, [0, 0.5, 2], 50, 3, rng=4, design="rademacher")
+    names = ("test_error", "train_error", "mean_w", "overlap")
+    np.testing.assert_allclose(rows[1::2], [ensemble.mean(n) for n in names], rtol=1e-5)
+    np.testing.assert_allclose(rows[2::2], [ensemble.standard_error(n) for n in names], rtol=0.1)
+
+
+def test_simulate_writes_the_ensemble(tmp_path, capsys):
+    path = tmp_path / "runs.h5"
+    words = ["--t-max", "1", "--dimension", "30", "--seeds", "2", "--out", str(path)]
+    assert main(["simulate", *PROBLEM, *words]) == 0
+    ensemble = load_ensemble(path)
+    assert (ensemble.problem, ensemble.dimension, ensemble.seeds) == (THE_PROBLEM, 30, 2)
+    np.testing.assert_allclose(ensemble.t, np.linspace(0, 1, 21))
+    capsys.readouterr()
+    assert main(["info", str(path)]) == 0
+    assert "dimension  30" in capsys.readouterr().out
+
+
+def test_compare_accepts_the_theory_and_rejects_that_of_another_problem(
+    run, solution, tmp_path, capsys
+):
+    words = ["--dimension", "50", "--seeds", "12", "--seed", "1"]
+    picture = tmp_path / "compare.pdf"
+    assert main(["compare", str(run), *words, "--plot", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"%PDF")
+    out, err = capsys.readouterr()
+    assert "test_error" in out
+    assert err == ""
+    other = tmp_path / "other.h5"
+    dataclasses.replace(solution, problem=Problem(0.5, 1.0, 0.1, 1.0)).save(other)
+    assert main(["compare", str(other), *words]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith("dmft: ")
+    assert err.count("\n") == 1
+
+
+def test_benchmark_extrapolates_the_simulation_to_the_error_of_the_theory(solution, capsys):
+    assert main(["benchmark", *QUICK, "--dimension", "50", "--seeds", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    theory, simulation, needed = (line.split() for line in lines[1:4])
+    assert theory[0] == "theory"
+    error = np.max(solution.error["test_error"] / solution.test_error)
+    ensemble = simulate(THE_PROBLEM, [0, 0.5, 2], 50, 3)
+    sampled = np.max(ensemble.standard_error("test_error") / ensemble.test_error)
+    assert float(theory[-2]) == pytest.approx(error, rel=1e-5)
+    assert float(simulation[-2]) == pytest.approx(sampled, rel=1e-5)
+    factor = (sampled / error) ** 2
+    assert float(needed[-3]) == pytest.approx(float(simulation[-3]) * factor, rel=1e-4)
+    assert float(needed[-1]) == pytest.approx(3 * factor, rel=0.06)
+
+
+# --- what needs no solve -----------------------------------------------------------------------
+
+
+def test_predict_prints_what_exists_and_why_the_rest_does_not(capsys):
+    assert main(["predict", *PROBLEM]) == 0
+    out = capsys.readouterr().out
+    values = dict(line.split()[-2:] for line in out.splitlines() if "none" not in line)
+    state = steady_state(THE_PROBLEM)
+    assert float(values["test_error"]) == pytest.approx(state.test_error, rel=1e-5)
+    assert float(values["delta_c"]) == pytest.approx(recovery_threshold(0.1), rel=1e-5)
+    assert "convergence rate        none: lam must be 0" in out
+    assert main(["predict", "--delta", "0.5", "--alpha", "10", "--lam", "0.5"]) == 0
+    assert f"lazy to rich time       {4 * math.log(10):.6g}" in capsys.readouterr().out
+
+
+def test_saddles_prints_the_path_of_the_reference_case(tmp_path, capsys):
+    data, out = tmp_path / "data.npz", tmp_path / "path.npz"
+    np.savez(data, X=[[1, 0.5, 0.7, 0], [0.5, 1, 0.1, 0.7]], y=[1.0, 0.0])
+    assert main(["saddles", str(data), "--out", str(out)]) == 0
+    rows = table(capsys.readouterr().out.split("wrote")[0])
+    np.testing.assert_allclose(rows[0], [0, 1, 4, 4 + 80 / 49], rtol=1e-5)
+    np.testing.assert_array_equal(rows[2], [0, 1, 1, 2])
+    with np.load(out) as path:
+        np.testing.assert_allclose(path["saddles"][-1], [0, 0, 10 / 7, -10 / 49], atol=1e-12)
+        np.testing.assert_allclose(path["losses"], rows[1], rtol=1e-5)
+    assert main(["saddles", str(data), "--max-saddles", "1"]) == 1
+    assert "stopped after" in capsys.readouterr().err
+
+
+def test_info_describes_a_file_and_the_installation(run, capsys):
+    assert main(["info", str(run)]) == 0
+    out = capsys.readouterr().out
+    for words in (
+        "sigma2",
+        "bernoulli",
+        "Converged",
+        "compile_time",
+        "date_created",
+        "3 from 0 to 2",
+    ):
+        assert words in out
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert f"dmft           {dmft.__version__}" in out
+    assert np.__version__ in out
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_plot_draws_a_solution(run, tmp_path, quantity):
+    path = tmp_path / "a.png"
+    assert main(["plot", str(run), "--out", str(path), "--quantity", quantity]) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_two_time_function_needs_two_times(solution, tmp_path, capsys):
+    path = tmp_path / "one.h5"
+    values = {k: v[tuple([slice(1)] * v.ndim)] for k, v in solution.values.items()}
+    errors = {k: v[tuple([slice(1)] * v.ndim)] for k, v in solution.error.items()}
+    dataclasses.replace(solution, t=solution.t[:1], values=values, error=errors).save(path)
+    words = ["plot", path, "--out", tmp_path / "a.png", "--quantity", "C_w"]
+    assert "must hold at least 2 times" in failure(capsys, *words)
+
+
+def test_figure_is_drawn_by_the_presets(monkeypatch, tmp_path, capsys):
+    drawn = []
+    monkeypatch.setattr("dmft.figures.presets.PRESETS", {"one": None})
+    monkeypatch.setattr("dmft.figures.drawings.draw", lambda *args: drawn.append(args))
+    assert main(["figure", "one", "--out", str(tmp_path / "a.png")]) == 0
+    assert [(name, str(path)) for name, path in drawn] == [("one", str(tmp_path / "a.png"))]
+    capsys.readouterr()
+    assert "figure must be one of one; got 'two'" in failure(
+        capsys, "figure", "two", "--out", tmp_path / "a.png"
+    )
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "message"),
+    [
+        ("solve", "--t-max 1", "delta is required: give --delta"),
+        ("solve", "--delta 0 --t-max 1", "delta must satisfy delta > 0; got 0.0"),
+        ("solve", "--delta nan --t-max 1", "delta must be a finite real number; got nan"),
+        ("solve", "--delta 1 --alpha -1 --t-max 1", "alpha must satisfy alpha > 0; got -1.0"),
+        ("solve", "--delta 1", "t-max is required"),
+        ("solve", "--delta 1 --t-max 0", "t_max must satisfy t_max > 0; got 0.0"),
+        ("solve", "--delta 1 --t-max inf", "t_max must be a finite real number; got inf"),
+        ("solve", "--delta 1 --t-eval 0 2 1", "t_eval must be strictly increasing"),
+        ("solve", "--delta 1 --t-max 1 --t-eval 0 2", "t_eval must be >= 0 and <= t_max = 1"),
+        ("solve", "--delta 1 --t-max 1 --t-eval 1 --points 3", "t-eval and points exclude"),
+        ("solve", "--delta 1 --t-max 1 --points 1", "points must be an integer >= 2; got 1"),
+        ("solve", "--delta 1 --t-max 1 --rtol 2", "rtol must satisfy rtol >= 1e-09"),
+        ("solve", "--delta 1 --t-max 1 --seed -1", "an integer >= 0; got -1"),
+        ("solve", "--delta one --t-max 1", "argument --delta: invalid float value: 'one'"),
+        ("solve", "--delta 1 --t-ma 1", "unrecognized arguments: --t-ma 1"),
+        ("solve", "--delta 1 --t-max 1 --density 2", "density <= 1; got 2.0"),
+        ("solve", "--delta 1 --t-max 1 --signal cauchy", "signal must be one of bernoulli"),
+        ("solve", "--delta 1 --t-max 1 --signal gaussian --density 1", "takes --std, --location"),
+        ("solve", "--delta 1 --t-max 1 --depth 3", "--depth does not belong to network 'diagonal'"),
+        ("solve", "--delta 1 --t-max 1 --network linear --depth 3", "which takes no parameters"),
+        ("solve", "--delta 1 --t-max 1 --network deep --depth 2", "depth must be an integer >= 3"),
+        ("solve", "--delta 1 --t-max 1 --signal discrete --values 0 1", "needs --probabilities"),
+        (
+            "solve",
+            "--delta 1 --t-max 1 --signal discrete --values 0 1 --probabilities .5 .6",
+            "probabilities must sum to 1; got",
+        ),
+        ("solve", "--delta 1 --t-max 1 --signal empirical --array no.npy", "No such file"),
+        ("solve", "--delta 1 --t-max 1 --out no/such/run.h5", "directory of path must exist"),
+        ("solve", "--delta 1 --t-max 1 --out .", "is a directory"),
+        ("solve", "--config no.toml --t-max 1", "No such file or directory: 'no.toml'"),
+        ("simulate", "--delta 1 --t-max 1 --dimension 0", "dimension must be an integer >= 1"),
+        ("simulate", "--delta 1 --t-max 1 --design cauchy", "design must be one of gaussian"),
+        ("simulate", "--delta 1 --t-max 1 --workers 0", "workers must be an integer >= 1"),
+        ("benchmark", "--delta 1 --t-max 1 --dimension 0", "dimension must be an integer >= 1"),
+        ("benchmark", "--delta 1 --t-max 1 --seeds 1", "seeds must be an integer >= 2; got 1"),
+        ("compare", "no.h5", "No such file or directory: 'no.h5'"),
+        ("compare", "no.h5 --plot no/such/a.png", "directory of path must exist"),
+        ("compare", "no.h5 --plot a.gif", "the picture must end in .png or .pdf; got 'a.gif'"),
+        ("predict", "--delta 1 --dimension 0", "dimension must be an integer >= 1; got 0"),
+        ("plot", "no.h5 --out a.png --quantity D", "argument --quantity: invalid choice: 'D'"),
+        ("info", "no.h5", "No such file or directory: 'no.h5'"),
+        ("saddles", "no.npz", "No such file or directory: 'no.npz'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    monkeypatch, tmp_path, capsys, command, words, message
+):
+    def work(*args):
+        raise AssertionError("work has started")
+
+    monkeypatch.setattr(Reporter, "stage", work)
+    monkeypatch.setattr(Reporter, "seeds", work)
+    monkeypatch.chdir(tmp_path)
+    assert message in failure(capsys, command, *words.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["compare", "info", "plot", "saddles", "config", "array"])
+def test_a_foreign_file_is_rejected(tmp_path, capsys, command):
+    path = tmp_path / "foreign.npy"
+    path.write_bytes(b"\x93not one of ours\n")
+    words = {
+        "plot": ["plot", path, "--out", tmp_path / "a.png"],
+        "config": ["solve", "--config", path],
+        "array": ["solve", "--delta", 1, "--t-max", 1, "--signal", "empirical", "--array", path],
+    }
+    assert str(path) in failure(capsys, *words.get(command, [command, path]))
+    assert [p.name for p in tmp_path.iterdir()] == ["foreign.npy"]
+
+
+def test_saddles_needs_both_arrays(tmp_path, capsys):
+    data = tmp_path / "data.npz"
+    np.savez(data, X=np.eye(2))
+    assert "arrays X and y" in failure(capsys, "saddles", data)
+
+
+def test_without_a_command_the_error_is_one_line(capsys):
+    assert main([]) == 2
+    assert capsys.readouterr().err == (
+        "dmft: error: the following arguments are required: COMMAND\n"
+    )
+
+
+# --- progress, interrupts, start ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["solve", "simulate"])
+def test_an_interrupt_leaves_the_old_file_and_exits_with_130(
+    monkeypatch, tmp_path, capsys, command
+):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reporter, "stage", interrupt)
+    monkeypatch.setattr(Reporter, "seeds", interrupt)
+    path = tmp_path / "run.h5"
+    path.write_text("old")
+    words = [*PROBLEM, *TIMES, "--out", str(path)]
+    assert main([command, *words]) == 130
+    assert capsys.readouterr().err == "dmft: interrupted\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.h5"]
+    assert path.read_text() == "old"
+
+
+def test_progress_is_shown_only_on_a_terminal_or_on_demand(capsys):
+    assert main(["solve", *QUICK, "--progress"]) == 0
+    assert "sweeps" in capsys.readouterr().err
+    words = ["simulate", *PROBLEM, *TIMES, "--dimension", "20", "--seeds", "2"]
+    assert main(words) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*words, "--progress"]) == 0
+    err = capsys.readouterr().err
+    assert err == "simulated 1 of 2 seeds\nsimulated 2 of 2 seeds\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_progress_changes_in_place_and_is_cleared(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with Reporter() as reporter:
+        reporter.stage("one")
+        reporter.stage("two")
+        reporter.seeds(1, 3)
+        reporter.seeds(3, 3)
+    text = sys.stderr.getvalue()
+    assert "\r\x1b[Kone\r\x1b[Ktwo" in text
+    assert "\n" not in text
+    assert "0/3" in text
+    assert text.endswith("\r\x1b[K")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with Reporter(shown=False) as reporter:
+        reporter.stage("one")
+    assert sys.stderr.getvalue() == ""
+
+
+def test_a_long_compilation_is_announced_without_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("dmft.cli.terminal.PATIENCE", 0.02)
+    with Reporter() as reporter:
+        reporter.stage(f"{SLOW_STAGE} (...)")
+        time.sleep(0.2)
+        reporter.stage("grid")
+    assert capsys.readouterr().err == f"{SLOW_STAGE} (...)\n"
+    monkeypatch.setattr("dmft.cli.terminal.PATIENCE", 10.0)
+    with Reporter() as reporter:
+        reporter.stage(f"{SLOW_STAGE} (...)")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_module_runs_and_first_announces_the_kernels():
+    words = [sys.executable, "-m", "dmft", "solve", *QUICK, "--progress"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stderr.startswith(SLOW_STAGE)
+    assert "test_error" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["solve", "--help"], ["--version"]])
+def test_help_is_printed_without_heavy_imports(words):
+    code = (
+        "import sys; from dmft.cli.main import main; code = main(sys.argv[1:]); "
+        "heavy = {'numba', 'scipy', 'matplotlib', 'h5py', 'numpy'} & set(sys.modules); "
+        "sys.exit(code if not heavy else f'imported {heavy}')"
+    )
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "dmft" in done.stdout
+
+
+def test_python_m_dmft_help():
+    command = [sys.executable, "-m", "dmft", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for name in ("solve", "simulate", "compare", "benchmark", "plot", "info", "predict", "figure"):
+        assert name in done.stdout
+
+
+def test_tables_are_aligned():
+    assert format_table([("t", [0.0, 10.0]), ("name", ["a", "b"])]) == (
+        " t  name\n 0     a\n10     b"
+    )
