@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from dmft.equations.assembly import build_residual
 from dmft.equations.averages import Averages
-from dmft.equations.data_side import build_kernels, build_residual
+from dmft.equations.data_side import build_kernels
 from dmft.equations.effective_process import draw_paths
 from dmft.equations.observables import ONE_TIME, TWO_TIME, one_time_functions, two_time_functions
 from dmft.problem import Problem
@@ -157,8 +158,7 @@ class Solution:
         """
         require_integer("n", n, low=1)
         generator = np.random.default_rng(self.seed if rng is None else rng)
-        residual = build_residual(self.problem, self.grid, self.averages)
-        kernels = build_kernels(self.problem, self.grid, residual)
+        kernels = build_kernels(build_residual(self.problem, self.grid, self.averages))
         H_nodes, w_star = draw_paths(self.problem, self.grid, kernels, n, generator)
         start = np.zeros((n, 1))
         H = np.concatenate([start, H_nodes], axis=1) @ self.grid.interpolation(self.t).T

@@ -1,30 +1,115 @@
-"""The data side of the DMFT: memory kernel, residual correlation and response, noise covariance.
+"""The data side of the DMFT: what a sample's residual does to the coordinates.
 
-With A = E[D (I + K D)^(-1)] and S integration (weighted by the drift factor of the network),
+With the response R_w and the correlation C_w of theta = w - w*, the residual of a sample obeys
+r = -xi + omega + scale R_w r, omega ~ GP(0, C_w), xi of variance `noise`, scale = 1/delta.
+It is linear, hence exactly
 
-    R_w = -A S,   R_r = (I - R_w/delta)^(-1),   K = S R_r,
-    C_r = R_r (C_w + sigma2 1 1^T) R_r^T,   C_G = K (C_w + sigma2 1 1^T) K^T / delta,
+    R_r = (1 - scale R_w)^(-1),      C_r = R_r (C_w + noise 1 1^T) R_r^T,
+    K = S R_r,                       C_G = scale S C_r S^T,
 
-as block-lower-triangular matrices acting on node values. The sample's equation is linear, so
-all of this is exact (arXiv:2510.01930; arXiv:2112.07572).
+where K and C_G are the memory kernel and the noise covariance of the integrated gradient, S being
+integration. Everything is a matrix that acts on values at some times (arXiv:2510.01930;
+arXiv:2112.07572). `data_side` takes any times; `solve_residual` and `build_kernels` are the same
+in compiled form for the panels of a collocation grid, where R_w = -A S.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from dmft.equations.averages import Averages
-from dmft.networks.base import Network
-from dmft.problem import Problem
-from dmft.solvers.collocation import Grid
+
+class DataSide(NamedTuple):
+    """Response and correlation of the residual, and the force that it exerts on a coordinate.
+
+    Parameters
+    ----------
+    R_r : ndarray, shape (N, N)
+        Response of the residual, with its delta function: its diagonal blocks do not vanish.
+    C_r : ndarray, shape (N, N)
+        Correlation of the residual, label noise included.
+    K : ndarray, shape (N, N)
+        Memory kernel.
+    C_G : ndarray, shape (N, N)
+        Covariance of the noise in the (integrated) gradient.
+    """
+
+    R_r: np.ndarray
+    C_r: np.ndarray
+    K: np.ndarray
+    C_G: np.ndarray
+
+
+def data_side(
+    response: np.ndarray,
+    covariance: np.ndarray,
+    noise: float,
+    scale: float,
+    integration: np.ndarray | None = None,
+) -> DataSide:
+    """Solve the sample's equation for matrices that act on values at N times.
+
+    Parameters
+    ----------
+    response : ndarray, shape (N, N)
+        R_w as an operator: (R_w f)_k is the linear answer of theta(t_k) to the forces f. On a grid
+        of collocation it includes the integration, in discrete steps it is strictly lower
+        triangular.
+    covariance : ndarray, shape (N, N)
+        C_w of theta at these times.
+    noise : float
+        Variance of the label noise; >= 0.
+    scale : float
+        Coordinates for each sample, d/n: 1/delta.
+    integration : ndarray, shape (N, N), optional
+        S, from a force to its integral; the identity where absent.
+
+    Returns
+    -------
+    DataSide
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If 1 - scale R_w is singular, which no strictly causal response makes it.
+
+    References
+    ----------
+    arXiv:2510.01930; arXiv:2112.07572.
+
+    Examples
+    --------
+    One step of gradient descent of size 0.1 on w itself, from w = 0 with E[w*^2] = 1 and twice as
+    many samples as coordinates:
+
+    >>> import numpy as np
+    >>> R_w = np.array([[0.0, 0.0], [-0.1, 0.0]])
+    >>> side = data_side(R_w, covariance=np.ones((2, 2)), noise=0.5, scale=0.5)
+    >>> side.R_r
+    array([[ 1.  ,  0.  ],
+           [-0.05,  1.  ]])
+    >>> side.C_r.round(6)
+    array([[1.5    , 1.425  ],
+           [1.425  , 1.35375]])
+    """
+    R_r = np.linalg.solve(np.eye(len(response)) - scale * response, np.eye(len(response)))
+    C_r = _moved(R_r, covariance + noise)
+    if integration is None:
+        return DataSide(R_r, C_r, R_r, scale * C_r)
+    return DataSide(R_r, C_r, integration @ R_r, scale * _moved(integration, C_r))
+
+
+def _moved(operator: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return operator covariance operator^T, symmetric to the last bit."""
+    moved = operator @ covariance @ operator.T
+    return 0.5 * (moved + moved.T)
 
 
 class Integration(NamedTuple):
-    """Integration weighted by the drift factor; matrix and transpose with zeros around them.
+    """An integration matrix, and it and its transpose with zeros around them.
 
     Parameters
     ----------
@@ -36,26 +121,39 @@ class Integration(NamedTuple):
     padded: np.ndarray
     transposed: np.ndarray
 
+    @classmethod
+    def of(cls, matrix: np.ndarray) -> Integration:
+        """Pad a block-lower-triangular matrix (N, N)."""
+        from dmft.solvers.causal_operators import padded  # numba is imported when a solve starts
+
+        return cls(matrix, padded(matrix), padded(matrix.T))
+
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    """The residual's side of the averages; what is derived is evaluated when first read.
+    """The residual on a collocation grid; what is derived is evaluated when first read.
 
     Parameters
     ----------
     A : ndarray, shape (N, N)
-        E[D (I + K D)^(-1)] on the nodes.
+        R_w = -A S: the response without the integration of the force.
     integration : Integration
+    scale : float
+        1/delta.
+    stages : int
+        Nodes in a panel.
     padded_response : ndarray, shape (W, W)
         Transpose of R_r with zeros around it.
     labels : ndarray, shape (N + 1, N + 1)
-        C_w + sigma2 at t = 0 and the nodes.
+        C_w + noise at t = 0 and the nodes.
     variance : ndarray, shape (N + 1,)
         Diagonal of C_r at t = 0 and the nodes.
     """
 
     A: np.ndarray
     integration: Integration
+    scale: float
+    stages: int
     padded_response: np.ndarray
     labels: np.ndarray
     variance: np.ndarray
@@ -77,8 +175,7 @@ class Residual:
         reach = np.zeros_like(self.labels)
         reach[0, 0] = 1.0  # at t = 0 nothing has responded yet
         reach[1:, 1:] = self.R_r
-        C_r = reach @ self.labels @ reach.T
-        return 0.5 * (C_r + C_r.T)
+        return _moved(reach, self.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,26 +194,58 @@ class Kernels:
     C_G: np.ndarray
 
 
-def build_residual(problem: Problem, grid: Grid, averages: Averages) -> Residual:
-    """Return the residual that belongs to the averages."""
-    from dmft.solvers.causal_operators import feedback  # numba is imported only when a solve starts
+def solve_residual(
+    A: np.ndarray,
+    integration: Integration,
+    covariance: np.ndarray,
+    noise: float,
+    scale: float,
+    stages: int,
+) -> Residual:
+    """Return the residual on a collocation grid; `data_side` at R_w = -A S in compiled form.
 
-    integration = _integration(problem.mirror, problem.lam, grid)
-    labels = averages.C_w + problem.sigma2
-    response, variance = feedback(
-        averages.A, integration.padded, 1.0 / problem.delta, labels, grid.stages
-    )
-    return Residual(averages.A, integration, response, labels, variance)
+    Parameters
+    ----------
+    A : ndarray, shape (N, N)
+        Block-lower-triangular in panels of `stages` nodes.
+    integration : Integration
+        S, block-lower-triangular too.
+    covariance : ndarray, shape (N + 1, N + 1)
+        C_w at t = 0 and the nodes.
+    noise : float
+        Variance of the label noise.
+    scale : float
+        1/delta.
+    stages : int
+        Nodes in a panel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dmft.solvers.collocation import Grid
+    >>> grid = Grid(np.array([0.0, 1.0, 3.0]), 4)
+    >>> S = Integration.of(grid.integration)
+    >>> residual = solve_residual(np.eye(8), S, np.ones((9, 9)), 0.1, scale=2.0, stages=4)
+    >>> direct = data_side(-grid.integration, np.ones((8, 8)), 0.1, 2.0, grid.integration)
+    >>> bool(np.allclose(residual.C_r[1:, 1:], direct.C_r, rtol=0, atol=1e-12))
+    True
+    """
+    from dmft.solvers.causal_operators import feedback
+
+    labels = covariance + noise
+    response, variance = feedback(A, integration.padded, scale, labels, stages)
+    return Residual(A, integration, scale, stages, response, labels, variance)
 
 
-def build_kernels(problem: Problem, grid: Grid, residual: Residual) -> Kernels:
-    """Return the kernels that belong to the residual."""
+def build_kernels(residual: Residual) -> Kernels:
+    """Return the kernels that belong to a residual on a collocation grid, K and C_G."""
     from dmft.solvers.causal_operators import filtered
 
-    S = residual.integration.transposed
-    scale = 1.0 / problem.delta
-    K, C_G = filtered(residual.padded_response, S, scale, residual.labels, grid.stages)
-    return Kernels(K[: grid.size, : grid.size].T, C_G)
+    size, transposed = len(residual.A), residual.integration.transposed
+    K, C_G = filtered(
+        residual.padded_response, transposed, residual.scale, residual.labels, residual.stages
+    )
+    return Kernels(K[:size, :size].T, C_G)
 
 
 def variances_at(move: np.ndarray, covariance: np.ndarray) -> np.ndarray:
@@ -124,13 +253,10 @@ def variances_at(move: np.ndarray, covariance: np.ndarray) -> np.ndarray:
 
     Interpolation in both arguments, by `move` (T, N + 1), is more accurate than that of the
     diagonal, above all where it is a small difference of large terms.
+
+    Examples
+    --------
+    >>> variances_at(np.array([[0.5, 0.5]]), np.array([[4.0, 2.0], [2.0, 1.0]]))
+    array([2.25])
     """
     return np.einsum("ti,ti->t", move @ covariance, move)
-
-
-@lru_cache(maxsize=8)
-def _integration(network: Network, lam: float, grid: Grid) -> Integration:
-    from dmft.solvers.causal_operators import padded
-
-    S = grid.integration * network.drift(lam, grid.nodes)
-    return Integration(S, padded(S), padded(S.T))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from dmft.equations.assembly import build_residual
 from dmft.equations.averages import Averages
-from dmft.equations.data_side import build_residual, variances_at
+from dmft.equations.data_side import variances_at
 from dmft.problem import Problem
 from dmft.solvers.collocation import Grid
 from dmft.solvers.kernel_values import kernel_values

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from dmft.equations.assembly import build_residual
 from dmft.equations.averages import Averages
-from dmft.equations.data_side import build_residual
 from dmft.equations.start import initial_time
 from dmft.problem import Problem
 from dmft.solver.tolerance import Tolerance

@@ -17,8 +17,9 @@ from functools import cached_property
 
 import numpy as np
 
+from dmft.equations.assembly import build_residual
 from dmft.equations.averages import Averages
-from dmft.equations.data_side import Kernels, Residual, build_kernels, build_residual, variances_at
+from dmft.equations.data_side import Kernels, Residual, build_kernels, variances_at
 from dmft.equations.effective_process import EffectiveProcess
 from dmft.equations.linear_response import LinearResponse
 from dmft.equations.noise_rules import NoiseRule
@@ -194,7 +195,7 @@ class _Point:
 
     @cached_property
     def kernels(self) -> Kernels:
-        return build_kernels(self.problem, self.grid, self.residual)
+        return build_kernels(self.residual)
 
     @cached_property
     def observables(self) -> np.ndarray:

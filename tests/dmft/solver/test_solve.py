@@ -254,9 +254,9 @@ class TestWrongPhysicsIsSeen:
     def test_memory_dropped(self, monkeypatch):
         build = data_side.build_kernels
 
-        def without_memory(problem, grid, residual):
-            k = build(problem, grid, residual)
-            return dataclasses.replace(k, K=grid.integration)
+        def without_memory(residual):
+            k = build(residual)
+            return dataclasses.replace(k, K=residual.integration.matrix)
 
         monkeypatch.setattr("dmft.solver.iteration.build_kernels", without_memory)
         assert not self.miss() < 0.02
@@ -264,9 +264,9 @@ class TestWrongPhysicsIsSeen:
     def test_factor_of_delta_dropped(self, monkeypatch):
         build = data_side.build_kernels
 
-        def without_delta(problem, grid, residual):
-            k = build(problem, grid, residual)
-            return dataclasses.replace(k, C_G=problem.delta * k.C_G)
+        def without_delta(residual):
+            k = build(residual)
+            return dataclasses.replace(k, C_G=DEFAULT.delta * k.C_G)
 
         monkeypatch.setattr("dmft.solver.iteration.build_kernels", without_delta)
         assert not self.miss() < 0.02

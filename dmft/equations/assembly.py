@@ -1,0 +1,25 @@
+"""The data side of a problem: its integration matrix and its residual at given averages."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from dmft.equations.averages import Averages
+from dmft.equations.data_side import Integration, Residual, solve_residual
+from dmft.networks.base import Network
+from dmft.problem import Problem
+from dmft.solvers.collocation import Grid
+
+
+def build_residual(problem: Problem, grid: Grid, averages: Averages) -> Residual:
+    """Return the residual that belongs to the averages on a grid."""
+    integration = _integration(problem.mirror, problem.lam, grid)
+    return solve_residual(
+        averages.A, integration, averages.C_w, problem.sigma2, 1.0 / problem.delta, grid.stages
+    )
+
+
+@lru_cache(maxsize=8)
+def _integration(network: Network, lam: float, grid: Grid) -> Integration:
+    """Return integration weighted by the drift factor of the network."""
+    return Integration.of(grid.integration * network.drift(lam, grid.nodes))
