@@ -213,8 +213,7 @@ def run_plot(arguments: Namespace) -> int:
 
 def run_figure(arguments: Namespace) -> int:
     """Draw a figure of the literature."""
-    from dmft.figures.drawings import draw
-    from dmft.figures.presets import PRESETS
+    from dmft.figures.presets import PRESETS, draw
 
     if arguments.name not in PRESETS:
         raise ValueError(f"figure must be one of {', '.join(PRESETS)}; got {arguments.name!r}")

@@ -1,240 +1,91 @@
-"""Named set-ups of diagonal linear networks and their figures, theory over simulation.
+"""The figures that have a name: what they show, and how one is written to a file.
 
 The set-ups are those of arXiv:2510.01930 (lazy to rich, search to descent, speed against
-generalisation) with those of the limits around them. A preset says what is computed; the picture
-is drawn by the function of the same name in `dmft.figures.drawings`.
+generalisation) with those of the limits around them. Each stands in a file of its own beside this
+one, which says what is computed and how it is drawn. Lines are theory, bands are simulations,
+mean +- 2 standard errors; dashed lines are predictions that need no solve.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+import os
+from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
+from dmft.figures import (
+    grokking,
+    interpolation,
+    lazy_to_rich,
+    phases,
+    saddles,
+    search_to_descent,
+    trade_off,
+    weight_decay_limit,
+)
+from dmft.figures.base import Preset, compute
+from dmft.figures.plots import FORMATS, save_figure
+from dmft.figures.style import require_matplotlib
 
-from dmft.problem import Problem
-from dmft.simulation.ensemble import Ensemble, simulate
-from dmft.simulation.saddle_ensemble import SaddleEnsemble, saddle_ensemble
-from dmft.solution import Solution
-from dmft.solver.solve import solve
-from dmft.validation import require_integer
-
-TIMES = 90
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is computed: dimensions and seeds of the simulations, accuracy of the theory."""
-
-    dimensions: tuple[int, ...]
-    seeds: int
-    rtol: float
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One figure: what it shows and what is computed for it.
-
-    Attributes
-    ----------
-    title : str
-        One line.
-    problems : tuple of Problem
-    horizons : tuple of float
-        Last time for each problem.
-    quick, full : Effort
-    log_time : bool
-        Whether the times crowd towards 0.
-    saddles : bool
-        Whether the simulations are saddle-to-saddle runs, for alpha -> 0, not gradient flow.
-    """
-
-    title: str
-    problems: tuple[Problem, ...]
-    horizons: tuple[float, ...]
-    quick: Effort = Effort((500,), 8, 1e-2)
-    full: Effort = Effort((2000,), 16, 1e-3)
-    log_time: bool = True
-    saddles: bool = False
-
-    def __post_init__(self) -> None:
-        """Check that there is one horizon a problem.
-
-        Raises
-        ------
-        ValueError
-            If there is not.
-        """
-        if len(self.problems) != len(self.horizons):
-            raise ValueError(
-                f"horizons must be {len(self.problems)}, one a problem; got {len(self.horizons)}"
-            )
-
-    @property
-    def dimension(self) -> int:
-        """Dimension of the simulations of the quick figure; the largest where there are several."""
-        return max(self.quick.dimensions)
-
-    def times(self, index: int) -> np.ndarray:
-        """Return the times of problem `index`, shape (T,), from 0 to its horizon."""
-        problem, horizon = self.problems[index], self.horizons[index]
-        if not self.log_time:
-            return np.linspace(0.0, horizon, TIMES)
-        # the fastest change at the start has the rate alpha^2 (1 + delta^(-1/2))^2
-        first = min(0.02 / max(problem.alpha**2, 1.0), 1e-2 * horizon)
-        times = np.concatenate([[0.0], np.geomspace(first, horizon, TIMES - 1)])
-        times[-1] = horizon  # not a rounding error beyond it
-        return times
+PRESETS: dict[str, Preset] = {
+    "lazy-to-rich": lazy_to_rich.PRESET,
+    "search-to-descent": search_to_descent.PRESET,
+    "interpolation": interpolation.PRESET,
+    "trade-off": trade_off.PRESET,
+    "weight-decay-limit": weight_decay_limit.PRESET,
+    "saddles": saddles.PRESET,
+    "grokking": grokking.PRESET,
+    "phases": phases.PRESET,
+}
 
 
-class Run(NamedTuple):
-    """Theory of one problem, and its simulations, one ensemble a dimension."""
-
-    solution: Solution
-    ensembles: tuple[Ensemble, ...]
-    saddles: SaddleEnsemble | None
-
-
-def compute(
-    preset: Preset,
+def draw(
+    name: str,
+    path: str | os.PathLike[str],
     *,
     full: bool = False,
     rng: int = 0,
     progress: Callable[[str], None] | None = None,
-) -> tuple[Run, ...]:
-    """Solve and simulate the problems of a preset.
+) -> Path:
+    """Compute a preset and write its figure to a file.
 
     Parameters
     ----------
-    preset : Preset
+    name : str
+        One of `PRESETS`.
+    path : path-like
+        Picture to write, .png or .pdf.
     full : bool
-        Whether to make the larger effort.
+        Whether to take larger simulations, more seeds and a more accurate solution; the quick
+        figure takes one to two minutes.
     rng : int
-        Seed; all problems of a preset see the same random data.
+        Seed >= 0.
     progress : callable, optional
         Receives a line of text for each stage.
 
     Returns
     -------
-    tuple of Run
-        One a problem. Saddle-to-saddle runs, which do not depend on alpha, come with the last.
+    Path
+        The file that was written.
 
     Raises
     ------
     ValueError
-        If `rng` is not an integer >= 0.
+        If an argument is out of its range.
+    FileNotFoundError
+        If the directory of `path` does not exist.
+    ImportError
+        If matplotlib is not installed.
     RuntimeError
-        If a solution does not converge, or a simulation breaks down.
+        If a solution does not converge, or a simulation breaks down; no file is written.
     """
-    require_integer("rng", rng, low=0)
-    effort = preset.full if full else preset.quick
-    note = progress or (lambda text: None)
-    return tuple(_runs(preset, effort, rng, note))
-
-
-def _runs(preset: Preset, effort: Effort, rng: int, note: Callable[[str], None]) -> Iterator[Run]:
-    count = len(preset.problems)
-    for k, problem in enumerate(preset.problems):
-        label, t = f"problem {k + 1} of {count}", preset.times(k)
-        note(f"{label}: theory")
-        solution = solve(problem, preset.horizons[k], t, effort.rtol, rng)
-        if solution.status == 2:  # its numbers mean nothing and must not be drawn
-            raise RuntimeError(f"{label}, {problem}: {solution.message}")
-        ensembles: tuple[Ensemble, ...] = ()
-        saddles = None
-        if not preset.saddles:
-            ensembles = tuple(
-                simulate(problem, t, d, effort.seeds, rng, progress=_counter(note, label))
-                for d in effort.dimensions
-            )
-        elif k == count - 1:
-            tau = t / (2 * math.log(1 / problem.alpha))
-            saddles = saddle_ensemble(
-                problem, tau, max(effort.dimensions), effort.seeds, rng, _counter(note, "saddles")
-            )
-        yield Run(solution, ensembles, saddles)
-
-
-def _counter(note: Callable[[str], None], label: str) -> Callable[[int, int], None]:
-    return lambda done, total: note(f"{label}: simulated {done} of {total} seeds")
-
-
-DELTA = 0.5
-NOISE = 0.1
-
-
-def _decaying(
-    pairs: tuple[tuple[float, float], ...], sigma2: float
-) -> tuple[tuple[Problem, ...], tuple[float, ...]]:
-    """Return problems of (alpha, lam), and four of their lazy-to-rich times 2 log(alpha)/lam."""
-    problems = tuple(Problem(DELTA, alpha, lam, sigma2) for alpha, lam in pairs)
-    return problems, tuple(8 * math.log(alpha) / lam for alpha, lam in pairs)
-
-
-def _small(alphas: tuple[float, ...], last: float) -> tuple[tuple[Problem, ...], tuple[float, ...]]:
-    """Return problems of small alpha and their times t = 2 log(1/alpha) `last`."""
-    problems = tuple(Problem(DELTA, alpha, 0.0, NOISE) for alpha in alphas)
-    return problems, tuple(2 * math.log(1 / alpha) * last for alpha in alphas)
-
-
-PRESETS: dict[str, Preset] = {
-    "lazy-to-rich": Preset(
-        "Lazy to rich: weight decay ends the lazy plateau at about 2 log(α)/λ",
-        *_decaying(tuple((a, lam) for a in (2.0, 5.0) for lam in (0.5, 0.1, 0.01)), NOISE),
-    ),
-    "search-to-descent": Preset(
-        "Search to descent: a small start waits for a time proportional to log(1/α)",
-        *_small((1e-2, 1e-3, 1e-4), 2.5),
-        Effort((500,), 8, 3e-3),
-        log_time=False,
-    ),
-    "interpolation": Preset(
-        "Interpolation: without decay the train error vanishes, the test error does not",
-        tuple(Problem(delta, 1.0, 0.0, NOISE) for delta in (0.3, 0.5, 0.8)),
-        (10.0, 30.0, 200.0),
-    ),
-    "trade-off": Preset(
-        "Trade-off: along the start α, the limit of the test error against the rate",
-        tuple(Problem(DELTA, alpha, 0.0, 0.01) for alpha in (0.1, 0.2, 0.5, 1.0, 2.0)),
-        (590.0, 310.0, 95.0, 28.0, 7.3),  # about 5/rate
-        Effort((500,), 8, 1e-3),
-        Effort((2000,), 16, 1e-4),
-        log_time=False,
-    ),
-    "weight-decay-limit": Preset(
-        "Vanishing decay: a plateau at the interpolator of λ = 0, then the LASSO",
-        tuple(Problem(DELTA, 1.0, lam, 0.01) for lam in (0.1, 0.03, 0.01, 0.003)),
-        (250.0, 800.0, 1500.0, 4000.0),  # 12/lam to 25/lam: smaller lam needs fewer
-        Effort((100, 500), 16, 1e-2),
-        Effort((200, 1000), 16, 1e-3),
-    ),
-    "saddles": Preset(
-        "Saddle to saddle: the limit α → 0, approached like 1/log(1/α)",
-        *_small((1e-2, 1e-4, 1e-8), 3.0),
-        Effort((1000,), 24, 1e-2),
-        Effort((2000,), 16, 3e-3),
-        log_time=False,
-        saddles=True,
-    ),
-    "grokking": Preset(
-        "Grokking: the test error falls long after the train error",
-        *_decaying(tuple((a, lam) for lam in (0.1, 0.03) for a in (3.0, 10.0, 20.0)), 0.0),
-        Effort((500,), 8, 3e-2),
-        Effort((2000,), 16, 1e-2),
-    ),
-    "phases": Preset(
-        "Phases of diagonal linear networks",
-        (
-            Problem(DELTA, 5.0, 0.1, NOISE),
-            Problem(DELTA, 1e-4, 0.0, NOISE),
-            Problem(DELTA, 1.0, 0.0, NOISE),
-            Problem(DELTA, 10.0, 0.1, 0.0),
-            Problem(0.8, 1.0, 0.0, 0.2),
-            Problem(2.0, 1.0, 0.0, NOISE),
-        ),
-        (150.0, 46.0, 30.0, 200.0, 200.0, 30.0),
-        Effort((500,), 8, 1e-2),
-    ),
-}
+    if name not in PRESETS:
+        raise ValueError(f"name must be one of {', '.join(PRESETS)}; got {name!r}")
+    target = Path(path)
+    if target.suffix.lower() not in FORMATS:
+        raise ValueError(f"path must end in one of {FORMATS}; got {str(path)!r}")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"path must be in an existing directory; got {str(path)!r}")
+    require_matplotlib()
+    preset = PRESETS[name]
+    runs = compute(preset, full=full, rng=rng, progress=progress)
+    return save_figure(preset.drawing(preset, runs), target)

@@ -359,7 +359,7 @@ def test_a_two_time_function_needs_two_times(solution, tmp_path, capsys):
 def test_figure_is_drawn_by_the_presets(monkeypatch, tmp_path, capsys):
     drawn = []
     monkeypatch.setattr("dmft.figures.presets.PRESETS", {"one": None})
-    monkeypatch.setattr("dmft.figures.drawings.draw", lambda *args: drawn.append(args))
+    monkeypatch.setattr("dmft.figures.presets.draw", lambda *args: drawn.append(args))
     assert main(["figure", "one", "--out", str(tmp_path / "a.png")]) == 0
     assert [(name, str(path)) for name, path in drawn] == [("one", str(tmp_path / "a.png"))]
     capsys.readouterr()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from dmft.comparison import compare
-from dmft.figures import drawings, presets
-from dmft.figures.drawings import draw
-from dmft.figures.presets import PRESETS, Effort, Preset, compute
+from dmft.figures import base, presets, trade_off, weight_decay_limit
+from dmft.figures.base import Effort, Preset, compute
+from dmft.figures.presets import PRESETS, draw
 from dmft.limits.rates import convergence_rate
 from dmft.limits.steady_states import steady_state
 from dmft.limits.transitions import grokking_delay, lazy_to_rich_time, search_to_descent_time
@@ -45,7 +45,7 @@ def search_runs():
 def test_presets_are_those_that_were_promised():
     names = {"lazy-to-rich", "search-to-descent", "interpolation", "trade-off"}
     names |= {"weight-decay-limit", "saddles", "phases", "grokking"}
-    assert set(PRESETS) == names == set(drawings.DRAWINGS)
+    assert set(PRESETS) == names
     for preset in PRESETS.values():
         assert preset.title
         assert "\n" not in preset.title
@@ -82,11 +82,12 @@ def test_times_cover_the_horizon(name):
 
 def drawn(name, monkeypatch):
     """Return runs of little effort and their picture, every axis of which must be labelled."""
-    monkeypatch.setattr(drawings, "CURVE", 2)
-    monkeypatch.setattr(presets, "TIMES", 40)
+    for module in (trade_off, weight_decay_limit):
+        monkeypatch.setattr(module, "CURVE", 2)
+    monkeypatch.setattr(base, "TIMES", 40)
     preset = reduced(name)
     runs = compute(preset)
-    figure = drawings.DRAWINGS[name](preset, runs)
+    figure = preset.drawing(preset, runs)
     assert figure.get_suptitle() == preset.title
     assert figure.legends or any(ax.get_legend() for ax in figure.axes)
     for ax in figure.axes:
@@ -204,7 +205,7 @@ def test_theory_and_simulation_agree(search_runs):
 
 def test_lines_are_theory_and_bands_are_simulation(search_runs):
     preset, runs = search_runs
-    figure = drawings.search_to_descent(preset, runs)
+    figure = preset.drawing(preset, runs)
     for ax, name in zip(figure.axes, ("test_error", "train_error"), strict=True):
         drawn = {len(line.get_xdata()): line for line in ax.lines}
         assert len(preset.times(0)) in drawn
@@ -228,7 +229,7 @@ def test_lines_are_theory_and_bands_are_simulation(search_runs):
 
 def test_limits_are_drawn_at_the_steady_state():
     preset = reduced("interpolation")
-    figure = drawings.interpolation(preset, compute(preset))
+    figure = preset.drawing(preset, compute(preset))
     for ax, problem in zip(figure.axes, preset.problems, strict=True):
         (line,) = [line for line in ax.lines if line.get_label() == "limit"]
         np.testing.assert_allclose(line.get_ydata(), steady_state(problem).test_error)
@@ -242,14 +243,14 @@ def test_the_saddle_figure_holds_one_saddle_ensemble():
     tau = [run.solution.t / (2 * np.log(1 / run.solution.problem.alpha)) for run in runs]
     for one in tau:
         np.testing.assert_allclose(one, runs[-1].saddles.tau, rtol=1e-12)
-    axes = drawings.saddles(preset, runs).axes
+    axes = preset.drawing(preset, runs).axes
     for ax, name in zip(axes, ("test_error", "train_error"), strict=False):
         for run, line in zip(runs, ax.lines, strict=False):
             np.testing.assert_array_equal(line.get_ydata(), run.solution.values[name])
 
 
 def test_the_seed_decides():
-    preset = Preset("a", (Problem(0.5, 1.0, 0.0, 0.1),), (1.0,), Effort((20,), 2, 0.1))
+    preset = Preset("a", tuple, (Problem(0.5, 1.0, 0.0, 0.1),), (1.0,), Effort((20,), 2, 0.1))
     errors = [compute(preset, rng=rng)[0].ensembles[0].test_error for rng in (1, 1, 2)]
     np.testing.assert_array_equal(errors[0], errors[1])
     assert np.any(errors[0] != errors[2])
@@ -257,7 +258,7 @@ def test_the_seed_decides():
 
 def test_full_takes_the_larger_effort_and_progress_is_text():
     small, large = Effort((20,), 2, 0.1), Effort((30,), 3, 0.05)
-    preset = Preset("a", (Problem(0.5, 1.0, 0.0, 0.1),), (1.0,), small, large)
+    preset = Preset("a", tuple, (Problem(0.5, 1.0, 0.0, 0.1),), (1.0,), small, large)
     lines = []
     (run,) = compute(preset, full=True, progress=lines.append)
     assert (run.ensembles[0].dimension, run.ensembles[0].seeds) == (30, 3)
@@ -272,7 +273,7 @@ def test_what_did_not_converge_is_not_drawn(monkeypatch, tmp_path):
         return dataclasses.replace(solution, success=False, status=2, message="It diverged.")
 
     monkeypatch.setitem(presets.PRESETS, "interpolation", reduced("interpolation"))
-    monkeypatch.setattr(presets, "solve", unconverged)
+    monkeypatch.setattr(base, "solve", unconverged)
     with pytest.raises(RuntimeError, match=r"problem 1 of 1, .*alpha=1\.0.*It diverged"):
         draw("interpolation", tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
@@ -290,4 +291,4 @@ def test_bad_arguments(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="rng must be an integer >= 0; got -1"):
         draw("phases", tmp_path / "a.png", rng=-1)
     with pytest.raises(ValueError, match="horizons must be 1, one a problem; got 2"):
-        Preset("a", (Problem(0.5),), (1.0, 2.0))
+        Preset("a", tuple, (Problem(0.5),), (1.0, 2.0))

@@ -1,0 +1,179 @@
+"""A figure of theory over simulation: what it shows, and what is computed for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dmft.problem import Problem
+from dmft.simulation.ensemble import Ensemble, simulate
+from dmft.simulation.saddle_ensemble import SaddleEnsemble, saddle_ensemble
+from dmft.solution import Solution
+from dmft.solver.solve import solve
+from dmft.validation import require_integer
+
+TIMES = 90
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is computed: dimensions and seeds of the simulations, accuracy of the theory."""
+
+    dimensions: tuple[int, ...]
+    seeds: int
+    rtol: float
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One figure: what it shows and what is computed for it.
+
+    Attributes
+    ----------
+    title : str
+        One line.
+    drawing : callable
+        Takes the preset and its runs and returns a matplotlib Figure; pyplot is not involved.
+    problems : tuple of Problem
+    horizons : tuple of float
+        Last time for each problem.
+    quick, full : Effort
+    log_time : bool
+        Whether the times crowd towards 0.
+    saddles : bool
+        Whether the simulations are saddle-to-saddle runs, for alpha -> 0, not gradient flow.
+    """
+
+    title: str
+    drawing: Callable[[Preset, Sequence[Run]], Any]
+    problems: tuple[Problem, ...]
+    horizons: tuple[float, ...]
+    quick: Effort = Effort((500,), 8, 1e-2)
+    full: Effort = Effort((2000,), 16, 1e-3)
+    log_time: bool = True
+    saddles: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that there is one horizon a problem.
+
+        Raises
+        ------
+        ValueError
+            If there is not.
+        """
+        if len(self.problems) != len(self.horizons):
+            raise ValueError(
+                f"horizons must be {len(self.problems)}, one a problem; got {len(self.horizons)}"
+            )
+
+    @property
+    def dimension(self) -> int:
+        """Dimension of the simulations of the quick figure; the largest where there are several."""
+        return max(self.quick.dimensions)
+
+    def times(self, index: int) -> np.ndarray:
+        """Return the times of problem `index`, shape (T,), from 0 to its horizon."""
+        problem, horizon = self.problems[index], self.horizons[index]
+        if not self.log_time:
+            return np.linspace(0.0, horizon, TIMES)
+        # the fastest change at the start has the rate alpha^2 (1 + delta^(-1/2))^2
+        first = min(0.02 / max(problem.alpha**2, 1.0), 1e-2 * horizon)
+        times = np.concatenate([[0.0], np.geomspace(first, horizon, TIMES - 1)])
+        times[-1] = horizon  # not a rounding error beyond it
+        return times
+
+
+class Run(NamedTuple):
+    """Theory of one problem, and its simulations, one ensemble a dimension."""
+
+    solution: Solution
+    ensembles: tuple[Ensemble, ...]
+    saddles: SaddleEnsemble | None
+
+
+def compute(
+    preset: Preset,
+    *,
+    full: bool = False,
+    rng: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Run, ...]:
+    """Solve and simulate the problems of a preset.
+
+    Parameters
+    ----------
+    preset : Preset
+    full : bool
+        Whether to make the larger effort.
+    rng : int
+        Seed; all problems of a preset see the same random data.
+    progress : callable, optional
+        Receives a line of text for each stage.
+
+    Returns
+    -------
+    tuple of Run
+        One a problem. Saddle-to-saddle runs, which do not depend on alpha, come with the last.
+
+    Raises
+    ------
+    ValueError
+        If `rng` is not an integer >= 0.
+    RuntimeError
+        If a solution does not converge, or a simulation breaks down.
+    """
+    require_integer("rng", rng, low=0)
+    effort = preset.full if full else preset.quick
+    note = progress or (lambda text: None)
+    return tuple(_runs(preset, effort, rng, note))
+
+
+def _runs(preset: Preset, effort: Effort, rng: int, note: Callable[[str], None]) -> Iterator[Run]:
+    count = len(preset.problems)
+    for k, problem in enumerate(preset.problems):
+        label, t = f"problem {k + 1} of {count}", preset.times(k)
+        note(f"{label}: theory")
+        solution = solve(problem, preset.horizons[k], t, effort.rtol, rng)
+        if solution.status == 2:  # its numbers mean nothing and must not be drawn
+            raise RuntimeError(f"{label}, {problem}: {solution.message}")
+        ensembles: tuple[Ensemble, ...] = ()
+        saddles = None
+        if not preset.saddles:
+            ensembles = tuple(
+                simulate(problem, t, d, effort.seeds, rng, progress=_counter(note, label))
+                for d in effort.dimensions
+            )
+        elif k == count - 1:
+            tau = t / (2 * math.log(1 / problem.alpha))
+            saddles = saddle_ensemble(
+                problem, tau, max(effort.dimensions), effort.seeds, rng, _counter(note, "saddles")
+            )
+        yield Run(solution, ensembles, saddles)
+
+
+def _counter(note: Callable[[str], None], label: str) -> Callable[[int, int], None]:
+    return lambda done, total: note(f"{label}: simulated {done} of {total} seeds")
+
+
+DELTA = 0.5
+NOISE = 0.1
+
+
+def decaying(
+    pairs: tuple[tuple[float, float], ...], sigma2: float
+) -> tuple[tuple[Problem, ...], tuple[float, ...]]:
+    """Return problems of (alpha, lam), and four of their lazy-to-rich times 2 log(alpha)/lam."""
+    problems = tuple(Problem(DELTA, alpha, lam, sigma2) for alpha, lam in pairs)
+    return problems, tuple(8 * math.log(alpha) / lam for alpha, lam in pairs)
+
+
+def small_starts(
+    alphas: tuple[float, ...], last: float
+) -> tuple[tuple[Problem, ...], tuple[float, ...]]:
+    """Return problems of small alpha and their times t = 2 log(1/alpha) `last`."""
+    problems = tuple(Problem(DELTA, alpha, 0.0, NOISE) for alpha in alphas)
+    return problems, tuple(2 * math.log(1 / alpha) * last for alpha in alphas)
