@@ -13,7 +13,17 @@ right, and all matrices are *padded*: with zeros, to a common multiple of both s
 from __future__ import annotations
 
 import numpy as np
-from dmft.solvers.lanes import INNER, LANES, add_scaled, load, splat, store, store_tile, zero_tile
+from dmft.solvers.lanes import (
+    INNER,
+    LANES,
+    add_scaled,
+    is_loaded,
+    load,
+    splat,
+    store,
+    store_tile,
+    zero_tile,
+)
 from numba import njit
 
 ROWS = 6  # of a tile
@@ -257,7 +267,7 @@ def filtered(response, S, scale, C, p):
 
 def compiled() -> bool:
     """Whether both kernels are compiled, or loaded from numba's cache."""
-    return bool(feedback.signatures and filtered.signatures)
+    return is_loaded(feedback, filtered)
 
 
 def compile_kernels() -> None:

@@ -9,6 +9,8 @@ values are known not to overlap, and stay in registers.
 `scatter` move between lanes and the rows of a matrix. A tile is a tuple of a few lanes;
 `add_scaled` and `add_products` are the inner loops of matrix products that keep a tile of the
 result in registers.
+
+Where numba is told not to compile (NUMBA_DISABLE_JIT) they are those of `dmft.solvers.plain_lanes`.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from dmft.solvers import plain_lanes
+from dmft.solvers.plain_lanes import BIAS, BITS, LANES
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.core.imputils import lower_builtin, lower_cast
@@ -26,9 +30,6 @@ from numba.core.typeconv import Conversion
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-LANES = 8
-BITS = 52  # of the mantissa of a double
-BIAS = 1023  # of its exponent
 # What `njit` is told of functions that only compiled functions call, never Python: without an
 # entry for Python they compile in half the time.
 INNER: dict[str, Any] = {
@@ -39,7 +40,20 @@ INNER: dict[str, Any] = {
 VECTOR = ir.VectorType(ir.DoubleType(), LANES)
 DOUBLES = 8  # bytes that a double is aligned to; arrays promise no more
 FUSED = ("contract",)  # a * b + c may round once
-_operation: Any = intrinsic  # callers leave out the first argument, which type checkers miss
+
+
+def is_loaded(*functions: Any) -> bool:
+    """Whether functions are compiled, loaded from numba's cache, or plain Python."""
+    return bool(config.DISABLE_JIT or all(f.signatures for f in functions))  # type: ignore[attr-defined]
+
+
+def _operation(definition: Any = None, **options: Any) -> Any:
+    """Make an operation of compiled code; callers leave out its first argument."""
+    if definition is None:
+        return lambda late: _operation(late, **options)
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return getattr(plain_lanes, definition.__name__)
+    return (intrinsic(**options) if options else intrinsic)(definition)
 
 
 class Lanes(types.Type):

@@ -36,6 +36,7 @@ from dmft.solvers.lanes import (
     all_lanes,
     any_lane,
     gather,
+    is_loaded,
     lane_sum,
     load,
     load_tile,
@@ -586,7 +587,7 @@ def _filled_up(weights: np.ndarray) -> np.ndarray:
 
 def compiled() -> bool:
     """Whether both kernels are compiled, or loaded from numba's cache."""
-    return bool(_solve_chunk.signatures and _sum_chunk.signatures)
+    return is_loaded(_solve_chunk, _sum_chunk)
 
 
 def compile_kernels() -> None:
