@@ -99,8 +99,9 @@ class Solution:
         The outcome in a sentence, with what to change where it failed.
     stats : dict
         sweeps, residual_history (change of each sweep over the tolerance), paths, nodes,
-        panels, noise_rule, error_over_tolerance, failed_paths, wall_time and compile_time in
-        seconds.
+        panels, noise_rule, error_over_tolerance, failed_paths (of every rule and grid that gave
+        the result), uncovered_mass (of the Gaussian noise, that the rule's nodes left out),
+        wall_time and compile_time in seconds.
     """
 
     problem: Problem

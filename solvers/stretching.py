@@ -78,12 +78,48 @@ def _unstretched(x, positions, width, guess):
 
 
 @njit(cache=True, error_model="numpy")
+def _ranges(others, positions, slopes, width, reach):
+    """See `ranges`."""
+    found = np.empty((len(others), 2))
+    for q in range(len(others)):
+        shift = _shift(others[q], slopes)
+        origin, _ = stretched(shift, positions, width)
+        for side in range(2):
+            end = shift + (2 * side - 1) * reach
+            found[q, side] = stretched(end, positions, width)[0] - origin
+    return found
+
+
+def ranges(others: np.ndarray, thresholds: Thresholds, reach: float) -> np.ndarray:
+    """Return x at z_0 = -reach and z_0 = reach for values of the other modes, shape (Q, 2).
+
+    Seen from other modes the thresholds lie elsewhere, so that each point has its own range.
+
+    Parameters
+    ----------
+    others : ndarray, shape (Q, r - 1)
+    thresholds : Thresholds
+    reach : float
+    """
+    positions, slopes, width = thresholds
+    others = np.ascontiguousarray(others)
+    return _ranges(others, np.sort(positions), np.ascontiguousarray(slopes), width, reach)
+
+
+@njit(**INNER)
+def _shift(others, slopes):
+    """Return how far values of the other modes move the thresholds."""
+    shift = 0.0
+    for k in range(min(slopes.size, others.size)):
+        shift += slopes[k] * others[k]
+    return shift
+
+
+@njit(cache=True, error_model="numpy")
 def _place(nodes, positions, slopes, width, z, factors):
     """See `place`."""
     for m in range(len(nodes)):
-        shift = 0.0
-        for k in range(min(slopes.size, nodes.shape[1] - 1)):
-            shift += slopes[k] * nodes[m, 1 + k]
+        shift = _shift(nodes[m, 1:], slopes)
         origin, _ = stretched(shift, positions, width)
         seen, slope = _unstretched(nodes[m, 0] + origin, positions, width, z[m, 0] + shift)
         z[m, 0] = seen - shift

@@ -92,6 +92,14 @@ class EffectiveProcess:
     problem : Problem
     grid : Grid
     rule : NoiseRule
+
+    Attributes
+    ----------
+    failed_paths : int
+        Paths of the last call whose equation was not solved.
+    uncovered : float
+        Gaussian mass of the leading mode that the nodes of the last call left out, the largest of
+        all points of the sparse grid; 0 where nodes do not follow thresholds.
     """
 
     def __init__(self, problem: Problem, grid: Grid, rule: NoiseRule) -> None:
@@ -100,6 +108,7 @@ class EffectiveProcess:
         self.grid = grid
         self.rule = rule
         self.failed_paths = 0
+        self.uncovered = 0.0
         components = compressed(problem.signal.components(), rule.atoms)
         atoms = tuple(c for c in components if c.std == 0)
         alone = [(c,) for c in components if c.std > 0]
@@ -153,29 +162,35 @@ class EffectiveProcess:
         weights = mode_weights(self._time_weights, kernels.C_G)
         root = noise_root(kernels.C_G, weights, self._truncation, self._unit)
         k = kernels.K @ np.ones(self.grid.size)
-        self.failed_paths = 0
+        self.failed_paths, self.uncovered = 0, 0.0
         total = Averages.zeros(self.grid.size)
         for family in self._families:
             drive = Drive.of(family.components[0].std, k, root, weights)
-            self._move(family, drive)
+            self.uncovered = max(self.uncovered, self._move(family, drive))
             for part in family.parts:
                 for batch in part.batches():
                     self._add_averages(part, batch, family.drive, kernels.K, total)
         return total
 
-    def _move(self, family: _Family, drive: Drive) -> None:
-        """Let a family take over a drive; place its nodes where that has not been done for it."""
+    def _move(self, family: _Family, drive: Drive) -> float:
+        """Let a family take over a drive; return the Gaussian mass that its nodes do not cover.
+
+        Nodes are placed where that has not been done, and anew where they do not suit thresholds
+        that have moved.
+        """
         if family.parts and self.rule.fixed:
             drive = drive.aligned(family.drive)
         thresholds = self._thresholds(drive)
         kept = self.rule.fixed and not family.outgrown(thresholds)
         family.drive, family.thresholds = drive, thresholds
-        if not kept:
-            family.width = 0.0 if thresholds is None else thresholds.width
-            family.parts = self._placed(family)
-        if thresholds is not None:
-            for part in family.parts:
-                part.follow(thresholds, drive.threshold_drift)
+        if kept:
+            uncovered = family.follow()
+            if uncovered <= family.uncovered + self.rule.uncovered:
+                return uncovered
+        family.width = 0.0 if thresholds is None else thresholds.width
+        family.parts = self._placed(family)
+        family.uncovered = family.follow()
+        return family.uncovered
 
     def _placed(self, family: _Family) -> list[_Part]:
         """Place the nodes of a family, those that run through the same modes together."""
@@ -297,14 +312,22 @@ class _Family:
     """Components that share a drive, and their paths.
 
     `thresholds` are those of target 0; `width` is theirs when the nodes were placed, 0 without
-    thresholds.
+    thresholds; `uncovered` is the mass that the nodes left out then.
     """
 
     components: tuple[Component, ...]
     drive: Drive = field(init=False)
     thresholds: Thresholds | None = None
     width: float = 0.0
+    uncovered: float = 0.0
     parts: list[_Part] = field(default_factory=list)
+
+    def follow(self) -> float:
+        """Move the nodes with the thresholds; return the Gaussian mass that they do not cover."""
+        if self.thresholds is None:
+            return 0.0
+        drift = self.drive.threshold_drift
+        return max(part.follow(self.thresholds, drift) for part in self.parts)
 
     def outgrown(self, thresholds: Thresholds | None) -> bool:
         """Whether there are no nodes for thresholds of about this width."""
@@ -337,6 +360,7 @@ class _Part:
         self._components = [s.component for s in strata]
         columns = zip(*(s.nodes for s in strata), strict=True)
         self._reference = Nodes(*(np.concatenate(column) for column in columns))
+        self._masses = [s.nodes.mass for s in strata]
         counts = [len(s.nodes.weights) for s in strata]
         stops = np.cumsum(counts)
         self._slices = [slice(b - n, b) for n, b in zip(counts, stops, strict=True)]
@@ -359,16 +383,24 @@ class _Part:
         for begin in range(0, len(self.z), TOGETHER):
             yield slice(begin, begin + TOGETHER)
 
-    def follow(self, thresholds: Thresholds, drift: float) -> None:
-        """Move the nodes with thresholds, given for target 0, that drift with the target."""
+    def follow(self, thresholds: Thresholds, drift: float) -> float:
+        """Move the nodes with thresholds, given for target 0, that drift with the target.
+
+        Returns the largest miss of a point's weights, |sum / mass - 1|, before they are normalised.
+        """
         from dmft.solvers.stretching import place
 
-        for component, here in zip(self._components, self._slices, strict=True):
+        missed = 0.0
+        for component, mass, here in zip(self._components, self._masses, self._slices, strict=True):
             own = thresholds.moved(component.mean * drift)
             factors = place(self._reference.z[here], own, self.z[here])
-            for given, weights in (
-                (self._reference.weights, self.weights),
-                (self._reference.rest, self.rest),
-            ):
-                weights[here] = given[here] * factors
-                weights[here] *= component.probability / weights[here].sum()
+            weights, point = self._reference.weights[here] * factors, self._reference.point[here]
+            # of two points that mirror each other one may be left out
+            meant = (np.bincount(point, minlength=mass.size) > 0) & (mass != 0.0)
+            sums = np.bincount(point, weights, mass.size)
+            missed = max(missed, float(np.max(np.abs(sums[meant] / mass[meant] - 1.0))))
+            scale = component.probability / weights.sum()
+            self.weights[here] = scale * weights
+            rest = self._reference.rest[here] * factors
+            self.rest[here] = component.probability / rest.sum() * rest
+        return missed

@@ -15,6 +15,7 @@ A fourth, `QuadraticRule`, is exact where paths are linear in the modes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -36,11 +37,18 @@ class Nodes(NamedTuple):
     rest : ndarray, shape (M,)
         Weights of the paths around which the other modes act to first order; zero for a rule
         that leaves the other modes out.
+    point : ndarray of int, shape (M,)
+        Nodes that differ in the leading mode alone have the same number.
+    mass : ndarray, shape (Q,)
+        Sum of the weights of each point's nodes, once they are placed by
+        `dmft.solvers.stretching.place`: what these miss of it, the rule leaves out.
     """
 
     z: np.ndarray
     weights: np.ndarray
     rest: np.ndarray
+    point: np.ndarray
+    mass: np.ndarray
 
 
 class Check(NamedTuple):
@@ -72,6 +80,10 @@ class NoiseRule(Protocol):
     @property
     def bends(self) -> bool:
         """Whether nodes may follow thresholds."""
+
+    @property
+    def uncovered(self) -> float:
+        """Largest Gaussian mass that the nodes are meant to leave out."""
 
     @property
     def negligible(self) -> float:
@@ -141,21 +153,37 @@ class SparseRule:
         Other modes act to first order on the paths that the leading rule runs through alone.
         """
         others, other_weights = self._sparse_grid(np.asarray(scales)[1 : self.max_modes])
+        count = len(others)
         if thresholds is None:
-            leading, leading_weights = equidistant(self.spacing, self.offset, self.reach)
+            x, leading_weights = equidistant(self.spacing, self.offset, self.reach)
+            leading, point = np.repeat(x, count), np.tile(np.arange(count), x.size)
+            leading_weights = np.repeat(leading_weights, count)
         else:
-            from dmft.solvers.stretching import stretched  # imports numba
+            leading, point = self._stretched(others, thresholds)
+            leading_weights = np.full(leading.size, self.spacing / math.sqrt(2 * math.pi))
+        z = np.column_stack([leading, others[point]])
+        alone = np.logical_not(others.any(axis=1))
+        weights = leading_weights * other_weights[point]
+        return Nodes(z, weights, leading_weights * alone[point], point, other_weights)
 
-            ends = (-self.reach, self.reach)
-            reach = max(abs(stretched(z, thresholds.positions, thresholds.width)[0]) for z in ends)
-            leading, _ = equidistant(self.spacing, self.offset, reach)
-            leading_weights = np.ones_like(leading)
-        z = np.empty((leading.size, *others.shape[:1], 1 + others.shape[1]))
-        z[..., 0], z[..., 1:] = leading[:, None], others
-        alone = ~others.any(axis=1)
-        weights = np.outer(leading_weights, other_weights)
-        rest = np.outer(leading_weights, alone)
-        return Nodes(z.reshape(-1, z.shape[-1]), weights.ravel(), rest.ravel())
+    def _stretched(
+        self, others: np.ndarray, thresholds: Thresholds
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the stretched leading coordinates of all points (M,), and the points (M,).
+
+        Every point has nodes over its own range. They are in the order of the coordinate, so that
+        neighbours are similar paths.
+        """
+        from dmft.solvers.stretching import ranges  # imports numba
+
+        ends = ranges(others, thresholds, self.reach) / self.spacing - self.offset
+        first, last = np.floor(ends[:, 0]).astype(int), np.ceil(ends[:, 1]).astype(int)
+        counts = last - first + 1
+        point = np.repeat(np.arange(len(others)), counts)
+        starts = np.cumsum(counts) - counts
+        steps = np.arange(point.size) - np.repeat(starts - first, counts)
+        order = np.argsort(steps, kind="stable")
+        return self.spacing * (steps[order] + self.offset), point[order]
 
     def weighted(self, share: float) -> SparseRule:
         """Return the rule that keeps terms of this share and importance from `tolerance` on."""
@@ -174,6 +202,11 @@ class SparseRule:
             atoms=self.atoms + 5,
         )
         return Check(shifted, 0.5), Check(larger, 1.0)
+
+    @property
+    def uncovered(self) -> float:
+        """Twice the Gaussian mass beyond `reach` in both directions."""
+        return 2.0 * math.erfc(self.reach / math.sqrt(2.0))
 
     def _sparse_grid(self, scales: np.ndarray) -> Rule:
         squares = np.minimum(scales, 0.7) ** 2
@@ -215,6 +248,7 @@ class _OwnModes:
 
     fixed: ClassVar[bool] = True
     bends: ClassVar[bool] = False
+    uncovered: ClassVar[float] = 0.0
     negligible: ClassVar[float] = 0.0
 
     def weighted(self, share: float) -> Self:
@@ -298,19 +332,23 @@ def _reseeded(rule: SobolRule | MonteCarloRule) -> tuple[Check, ...]:
 
 
 def _equal(z: np.ndarray) -> Nodes:
-    return Nodes(z, np.full(len(z), 1.0 / len(z)), np.zeros(len(z)))
+    weights = np.full(len(z), 1.0 / len(z))
+    return Nodes(z, weights, np.zeros(len(z)), np.arange(len(z)), weights)
 
 
 def fold(nodes: Nodes) -> Nodes:
     """Return one of each pair z, -z of a symmetric rule, with twice the weight.
 
-    It serves integrands that are even in z.
+    It serves integrands that are even in z. Points other than zero are kept or left out as a whole.
     """
-    z, weights, rest = nodes
+    z, weights, rest, point, mass = nodes
     if z.shape[1] == 0:
         return nodes
-    first = np.argmax(z != 0, axis=1)
-    sign = np.sign(z[np.arange(len(z)), first])
+    last = z.shape[1] - 1 - np.argmax(z[:, ::-1] != 0, axis=1)
+    sign = np.sign(z[np.arange(len(z)), last])
     keep = sign >= 0
     double = np.where(sign > 0, 2.0, 1.0)[keep]
-    return Nodes(z[keep], double * weights[keep], double * rest[keep])
+    pairs = np.zeros(mass.size, dtype=bool)
+    pairs[point[z[:, 1:].any(axis=1)]] = True
+    mass = np.where(pairs, 2.0, 1.0) * mass
+    return Nodes(z[keep], double * weights[keep], double * rest[keep], point[keep], mass)

@@ -70,7 +70,6 @@ class Run:
     history: list[float] = field(default_factory=list)
     converged: bool = True
     long: bool = False  # whether a horizon had to be taken part by part
-    failed_paths: int = 0
 
     def note(self, text: str, point: FixedPoint) -> None:
         """Record an iteration."""

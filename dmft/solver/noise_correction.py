@@ -33,13 +33,12 @@ from dmft.solver.errors import SAFETY, Difference, OnGrid
 from dmft.solver.grids import GRID_SHARE
 from dmft.solver.iteration import Corrected
 
-FINE = 0.15  # error, in allowed ones, that sweeps may leave
 UNSETTLED = 0.1  # of a step, that sweeps which do not settle may leave to the next step
 DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
 UNSEEN = 0.05  # of that importance, where the second mode of a component may be left out at first
 LAST_TOLERANCE = 1e-16
-REFINEMENT = 0.5  # of that importance from one rule to the next
+REITERATIONMENT = 0.5  # of that importance from one rule to the next
 GROWTH = 1.7  # least growth of the number of points from one rule to the next
 OWN_GROWTH = 1.1  # the same in each component: all of the error may be that of a rare one
 MOST_GROWTH = 6.0  # of all of them, for the sake of one
@@ -49,7 +48,7 @@ SHRINKING = 0.7  # of the spacing where a change is blamed on it
 LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were measured
 SUDDEN = 0.05  # of the change before, that a change counts for at least: grids may agree by chance
 AIM = 0.95  # of the tolerance, for the whole estimate
-ITERATION = 0.15  # allowed errors that unfinished sweeps may leave
+ITERATION = 0.15  # allowed errors that sweeps may leave, and that the estimate counts for them
 ROUGH_CORRECTION = 0.8  # allowed errors, in its last Legendre coefficients; 0.7 did no harm
 FINER_GRID = 0.5  # of the difference of the two grids, that may be left where it is rough
 LEAST_GRID_SHARE = 0.1  # of the tolerance, for that difference where the noise matters much
@@ -67,7 +66,7 @@ class _Noise(NamedTuple):
     shift: np.ndarray
     differences: list[Difference]
     rule: NoiseRule
-    paths: int
+    processes: tuple[EffectiveProcess, ...]  # that gave it, that of `rule` last
 
 
 def resolve_noise(
@@ -81,7 +80,7 @@ def resolve_noise(
     """Correct the cheap map by the full rule; return the grids, which may be finer, too."""
     if not run.converged or given is cheap:
         zero = np.zeros_like(coarse.x)
-        return coarse, fine, _Noise(coarse.x, zero, zero, [], cheap, coarse.process.paths)
+        return coarse, fine, _Noise(coarse.x, zero, zero, [], cheap, (coarse.process,))
     if given is not None:
         return coarse, fine, _given_noise(coarse, given, run)
     assert isinstance(cheap, SparseRule)
@@ -141,7 +140,8 @@ def _automatic_noise(
         Difference(coarse.solution, shifted, SHIFT),
     ]
     moved_by = SHIFT * coarse.shift
-    found = _Noise(state.x, state.correction, moved_by, differences, process.rule, process.paths)
+    processes = (coarse.process, base, process)
+    found = _Noise(state.x, state.correction, moved_by, differences, process.rule, processes)
     return coarse, fine, found
 
 
@@ -179,7 +179,7 @@ class _Rules:
         self.rule = replace(cheap, tolerance=first, atoms=atoms)
         most = _most_paths(coarse.process) / 8
         while coarse.process.paths_of(self.rule).sum() > most and self.rule.tolerance < 1.0:
-            self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
+            self.rule = replace(self.rule, tolerance=self.rule.tolerance / REITERATIONMENT)
 
     def turn(self, round_: int) -> tuple[EffectiveProcess, EffectiveProcess]:
         """Return the process of this round and the cheap one that goes with it."""
@@ -230,7 +230,7 @@ def _refined(rule: SparseRule, process: EffectiveProcess, more: float = 1.0) -> 
     """
     now, enough = process.paths_of(process.rule), None
     while rule.tolerance > LAST_TOLERANCE:
-        rule = replace(rule, tolerance=REFINEMENT * rule.tolerance, atoms=rule.atoms + 1)
+        rule = replace(rule, tolerance=REITERATIONMENT * rule.tolerance, atoms=rule.atoms + 1)
         paths = process.paths_of(rule)
         growth = paths.sum() / (more * now.sum())
         if paths.sum() > _most_paths(process) or (enough and growth > MOST_GROWTH):
@@ -255,14 +255,15 @@ def _corrected(
     """
     for damping in DAMPING:
         bound = run.max_sweeps if damping == DAMPING[-1] else min(PATIENCE, run.max_sweeps)
-        found = coarse.system.corrected(coarse.process, known, process, base, FINE, bound, damping)
+        found = coarse.system.corrected(
+            coarse.process, known, process, base, ITERATION, bound, damping
+        )
         run.note(f"{process.paths} paths", found.point)
         step = coarse.system.distance(found.x, known.x)
         will_do = found.point.success or found.point.change <= UNSETTLED * step < math.inf
         if will_do:
             break
     run.converged &= will_do and bool(np.all(np.isfinite(found.x)))
-    run.failed_paths = process.failed_paths
     return found
 
 
@@ -274,7 +275,7 @@ def _given_noise(coarse: Level, rule: NoiseRule, run: Run) -> _Noise:
         if round_ == 1:  # a rule places its nodes by the modes' scales, which are now known
             process = system.process(rule)
         before, state = state.x, _corrected(coarse, state, process, cheap, run)
-        near = state.settled and system.distance(state.x, before) <= FINE
+        near = state.settled and system.distance(state.x, before) <= ITERATION
         if not run.converged or (round_ > 0 and near):
             break
     else:
@@ -282,11 +283,13 @@ def _given_noise(coarse: Level, rule: NoiseRule, run: Run) -> _Noise:
     x = state.x
     shift = np.zeros_like(x)
     differences = []
-    for check in rule.checks():
-        other = _corrected(coarse, state, system.process(check.rule), cheap, run).x
+    checks = [(check, system.process(check.rule)) for check in rule.checks()]
+    for check, checking in checks:
+        other = _corrected(coarse, state, checking, cheap, run).x
         shift += check.share * (other - x)
         differences.append(Difference((system.grid, x), (system.grid, other)))
-    return _Noise(x, state.correction, shift, differences, rule, process.paths)
+    processes = (cheap, *(checking for _, checking in checks), process)
+    return _Noise(x, state.correction, shift, differences, rule, processes)
 
 
 def on_finer_grid(coarse: Level, fine: Level, noise: _Noise, run: Run) -> OnGrid | None:
@@ -298,7 +301,7 @@ def on_finer_grid(coarse: Level, fine: Level, noise: _Noise, run: Run) -> OnGrid
     start = fine.x + prolonged(grid, noise.x - coarse.x, system.grid)
     correction = prolonged(grid, noise.correction, system.grid)
     bound = min(PATIENCE, run.max_sweeps)
-    point = system.solve(fine.process, start, FINE, bound, correction)
+    point = system.solve(fine.process, start, ITERATION, bound, correction)
     run.note("result", point)
     if not point.success:
         return None

@@ -44,6 +44,11 @@ from dmft.solver.tolerance import Tolerance
 from dmft.solvers.collocation import Grid
 from dmft.validation import require_in_range, require_integer, require_times
 
+# Gaussian mass over rtol that the nodes of a noise rule may leave out: its effect, which the fixed
+# point amplified up to five times where that was measured, then stays below a tenth of rtol. The
+# solver's own rules left out 1e-5 of rtol on fifty random problems.
+UNCOVERED = 0.02
+
 
 def solve(
     problem: Problem,
@@ -127,9 +132,13 @@ def _solve(
     coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, run)
     coarse, fine, noise = resolve_noise(coarse, fine, cheap, rule, adapt, run)
     here, share = (coarse.system.grid, noise.x + noise.shift), 1.0
+    processes = noise.processes
     finer = on_finer_grid(coarse, fine, noise, run) if adapt and run.converged else None
     if finer is not None:
         here, share = finer, time_share(coarse, noise.x)
+        processes = (fine.process, *processes)
+    failed_paths = sum(process.failed_paths for process in processes)
+    uncovered = max(process.uncovered for process in processes)
     grids = Difference(fine.solution, coarse.solution, share)
 
     final, averages = here[0], Averages.unpack(here[1], here[0].size)
@@ -139,17 +148,18 @@ def _solve(
     errors = one_time_errors(problem, noise.differences, grids, t, values, floor)
     differences = [*noise.differences, grids]
     worst = worst_error(problem, run.tolerance, values, errors)
-    success, status, message = _verdict(run, worst)
+    success, status, message = _verdict(run, worst, failed_paths, uncovered)
     wall = time.perf_counter() - started
     stats = {
         "sweeps": len(run.history),
         "residual_history": np.array(run.history),
-        "paths": noise.paths,
+        "paths": noise.processes[-1].paths,
         "nodes": final.size,
         "panels": final.panels,
         "noise_rule": repr(noise.rule),
         "error_over_tolerance": worst,
-        "failed_paths": run.failed_paths,
+        "failed_paths": failed_paths,
+        "uncovered_mass": uncovered,
         "wall_time": wall - compile_time,
         "compile_time": compile_time,
     }
@@ -212,22 +222,31 @@ def _resolve_time(
     return refine_grid(system, x, shift, cheap, adapt, GRID_SHARE, run)
 
 
-def _verdict(run: Run, worst: float) -> tuple[bool, int, str]:
+def _verdict(run: Run, worst: float, failed_paths: int, uncovered: float) -> tuple[bool, int, str]:
     """Return success, status and message."""
-    if not run.converged or run.failed_paths or not np.isfinite(worst):
+    rtol = run.tolerance.rtol
+    if not run.converged or failed_paths or not np.isfinite(worst):
         return (
             False,
             2,
             f"The iteration did not converge ({len(run.history)} sweeps, "
-            f"{run.failed_paths} unsolved paths): shorten t_max, raise max_sweeps, or give a "
+            f"{failed_paths} unsolved paths): shorten t_max, raise max_sweeps, or give a "
             "grid with more panels.",
         )
-    reached = worst * run.tolerance.rtol
+    if uncovered > UNCOVERED * rtol:
+        return (
+            False,
+            1,
+            f"The nodes of the noise rule leave out a Gaussian mass of {uncovered:.1e}, which the "
+            f"error estimate does not see; at most {UNCOVERED * rtol:.1e} is permitted at rtol = "
+            f"{rtol:.1e}: give a rule of smaller spacing or larger reach.",
+        )
+    reached = worst * rtol
     if worst > 1.0:
         return (
             False,
             1,
             f"The estimated error is {reached:.1e} relative, above rtol = "
-            f"{run.tolerance.rtol:.1e}: raise rtol, shorten t_max or give a finer grid or rule.",
+            f"{rtol:.1e}: raise rtol, shorten t_max or give a finer grid or rule.",
         )
     return True, 0, f"Converged; the estimated relative error is {reached:.1e}."

@@ -74,7 +74,7 @@ def test_the_slope_is_the_derivative(positions, width):
 
 
 def moved(rule, thresholds, scales):
-    nodes, weights, _ = rule.nodes(scales, thresholds)
+    nodes, weights, *_ = rule.nodes(scales, thresholds)
     z, factors = placed(nodes, thresholds)
     return z, weights * factors / np.sum(weights * factors)
 
@@ -126,3 +126,31 @@ def test_averages_vary_smoothly_with_the_thresholds():
         values.append(weights @ (1.0 / (1.0 + np.exp(np.clip((a - z[:, 0]) / 1e-5, -700, 700)))))
     slope = np.diff(values) / (1e-4 / 8)
     np.testing.assert_allclose(slope, -np.exp(-0.125) / np.sqrt(2 * np.pi), rtol=2e-3)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_every_point_of_the_other_modes_covers_the_whole_gaussian(offset):
+    # thresholds at +-.04, 5 widths away, that the second mode moves beyond themselves
+    thresholds = Thresholds(np.array([-0.04, 0.04]), np.array([0.7]), 0.0076)
+    rule = SparseRule(0.25, 1e-3, offset)
+    nodes, weights, _, point, mass = rule.nodes(np.array([1.0, 0.6]), thresholds)
+    z, factors = placed(nodes, thresholds)
+    assert mass.size > 5
+    for q, share in enumerate(mass):
+        here = point == q
+        assert np.all(np.diff(np.sort(z[here, 0])) <= 0.25 * (1 + 1e-9))
+        assert -6.75 <= z[here, 0].min() < -6.5
+        assert 6.5 < z[here, 0].max() <= 6.75
+        assert (weights * factors)[here].sum() == pytest.approx(share, rel=1e-9)
+
+
+def test_soft_thresholds_under_a_second_mode_of_the_same_size():
+    # E max(|y| - a, 0)^2 of y = z_0 + .7 z_1: (v + a^2) P(|y| > a) - 2 a sqrt(v) f(a/sqrt(v))
+    a, variance = 0.04, 1.49
+    thresholds = Thresholds(np.array([-a, a]), np.array([0.7]), 0.0076)
+    z, weights = moved(SparseRule(0.2, 1e-4), thresholds, np.array([1.0, 0.7]))
+    found = weights @ np.maximum(np.abs(z[:, 0] + 0.7 * z[:, 1]) - a, 0.0) ** 2
+    gap = a / np.sqrt(variance)
+    density = np.exp(-0.5 * gap**2) / np.sqrt(2 * np.pi)
+    exact = 2 * ((variance + a**2) * ndtr(-gap) - a * np.sqrt(variance) * density)
+    assert found == pytest.approx(exact, rel=2e-4)

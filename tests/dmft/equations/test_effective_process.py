@@ -195,9 +195,9 @@ class SomeModes:
     negligible: float = 0.0
 
     def nodes(self, scales, thresholds=None):
-        z, weights, _ = SparseRule(0.5, 1e-6).nodes(scales)
+        z, weights, _, *points = SparseRule(0.5, 1e-6).nodes(scales)
         z[:, self.left_out] = 0.0
-        return Nodes(z, weights, np.zeros(len(z)))
+        return Nodes(z, weights, np.zeros(len(z)), *points)
 
     def weighted(self, share):
         return self

@@ -157,7 +157,7 @@ def test_smolyak_is_symmetric_in_every_mode(indices):
 
 @pytest.mark.parametrize("rule", SPARSE)
 def test_sparse_rule_moments(rule):
-    z, weights, _ = rule.nodes(SCALES)
+    z, weights, *_ = rule.nodes(SCALES)
     assert z.shape == (weights.size, z.shape[1])
     assert weights.sum() == pytest.approx(1.0, abs=1e-13)
     np.testing.assert_allclose(weights @ z, 0.0, atol=1e-13)
@@ -179,7 +179,7 @@ def test_kept_modes_follow_the_scales_and_the_tolerance():
     assert counts == [1, 2, 3, 6]  # scales^2 of the other modes: .09, .01, 9e-4, 1e-4, 1e-8
     assert SparseRule(0.5, 1e-9, max_modes=3).nodes(SCALES).z.shape[1] == 3
     rules = [SparseRule(0.5, tolerance).nodes(SCALES) for tolerance in (2e-2, 5e-5)]
-    sixth = [weights @ z[:, 1] ** 6 for z, weights, _ in rules]
+    sixth = [weights @ z[:, 1] ** 6 for z, weights, *_ in rules]
     assert sixth[0] == pytest.approx(9.0)  # three nodes at 0 and +-sqrt 3
     assert sixth[1] == pytest.approx(15.0)  # scale^4 = 8.1e-3 passes: level 2 is exact
 
@@ -187,21 +187,21 @@ def test_kept_modes_follow_the_scales_and_the_tolerance():
 def test_cross_terms_need_a_smaller_tolerance():
     # scale_1^2 scale_2^2 = 9e-4
     for tolerance, expected in ((1e-3, 0.0), (8e-4, 1.0)):
-        z, weights, _ = SparseRule(0.5, tolerance).nodes(SCALES)
+        z, weights, *_ = SparseRule(0.5, tolerance).nodes(SCALES)
         assert weights @ (z[:, 1] ** 2 * z[:, 2] ** 2) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("rule", [SparseRule(0.5, 1e-9, max_points=30), SparseRule(0.5, 1e-4)])
 def test_number_of_points_is_bounded(rule):
     leading = equidistant(rule.spacing, rule.offset, rule.reach)[0].size
-    z, weights, _ = rule.nodes(np.full(20, 0.6))
+    z, weights, *_ = rule.nodes(np.full(20, 0.6))
     assert len(z) <= leading * rule.max_points
     assert weights.sum() == pytest.approx(1.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("rule", SPARSE)
 def test_the_leading_rule_alone_carries_the_other_modes(rule):
-    z, _, carried = rule.nodes(SCALES)
+    z, _, carried, *_ = rule.nodes(SCALES)
     leading, leading_weights = equidistant(rule.spacing, rule.offset, rule.reach)
     np.testing.assert_array_equal(z[carried > 0, 0], leading)
     assert not np.any(z[carried > 0, 1:])
@@ -210,14 +210,14 @@ def test_the_leading_rule_alone_carries_the_other_modes(rule):
 
 @pytest.mark.parametrize("rule", [SobolRule(64, 3), MonteCarloRule(64, 3), QuadraticRule()])
 def test_other_rules_carry_no_modes_beyond_their_own(rule):
-    z, _, carried = rule.nodes(SCALES)
+    z, _, carried, *_ = rule.nodes(SCALES)
     np.testing.assert_array_equal(carried, np.zeros(len(z)))
 
 
 @pytest.mark.parametrize("rule", SPARSE)
 def test_symmetric_rules_carry_z_and_minus_z_alike(rule):
     assert rule.symmetric
-    z, weights, _ = rule.nodes(SCALES)
+    z, weights, *_ = rule.nodes(SCALES)
     table = {tuple(point): w for point, w in zip((z + 0.0).tolist(), weights, strict=True)}
     assert len(table) == len(z)
     for point, weight in table.items():
@@ -233,8 +233,8 @@ def test_random_rules_are_not_symmetric(rule):
 
 @pytest.mark.parametrize("rule", SPARSE)
 def test_fold_keeps_integrals_of_even_functions(rule):
-    z, weights, rest = nodes = rule.nodes(SCALES)
-    half, double, carried = fold(nodes)
+    z, weights, rest, *_ = nodes = rule.nodes(SCALES)
+    half, double, carried, *_ = fold(nodes)
     at_zero = int(np.sum(np.all(z == 0, axis=1)))
     assert len(half) == (len(z) + at_zero) // 2
     assert double.sum() == pytest.approx(1.0, abs=1e-13)
@@ -250,7 +250,7 @@ def test_sparse_rule_is_exact_enough_for_a_smooth_function_of_all_modes():
     exact = np.cos(0.7) * np.exp(-0.5 * SCALES @ SCALES)
     errors = []
     for tolerance in (np.inf, 0.05, 1e-3, 1e-8):
-        z, weights, _ = SparseRule(0.25, tolerance).nodes(SCALES)
+        z, weights, *_ = SparseRule(0.25, tolerance).nodes(SCALES)
         found = weights @ np.cos(z @ SCALES[: z.shape[1]] + 0.7)
         errors.append(abs(found - exact))
     assert all(fine < coarse / 8 for coarse, fine in pairwise(errors))
@@ -261,7 +261,7 @@ def test_sparse_rule_resolves_a_threshold_in_the_leading_mode():
     mean, threshold = 0.4, 0.6
     scales = np.array([1.0, 0.2, 0.05])
     exact = soft_threshold_mean(mean, np.sqrt(scales @ scales), threshold)
-    z, weights, _ = SparseRule(0.025, 1e-5).nodes(scales)
+    z, weights, *_ = SparseRule(0.025, 1e-5).nodes(scales)
     found = weights @ soft(mean + z @ scales[: z.shape[1]], threshold)
     assert found == pytest.approx(exact, abs=2e-4)
     leading = weights @ soft(mean + z[:, 0], threshold)
@@ -274,7 +274,7 @@ def test_sparse_rule_resolves_a_threshold_in_the_leading_mode():
 
 @pytest.mark.parametrize("rule", RANDOM)
 def test_random_rules(rule):
-    z, weights, _ = rule.nodes(SCALES)
+    z, weights, *_ = rule.nodes(SCALES)
     assert z.shape == (1024, 4)
     np.testing.assert_array_equal(weights, 1 / 1024)
     assert replace(rule, modes=50).nodes(SCALES).z.shape == (1024, 6)
@@ -293,7 +293,7 @@ def rms_errors(kind, sizes):
     exact = np.cos(0.7) * np.exp(-0.5 * SCALES @ SCALES)
 
     def error(size, seed):
-        z, weights, _ = kind(size, 6, seed).nodes(SCALES)
+        z, weights, *_ = kind(size, 6, seed).nodes(SCALES)
         return weights @ np.cos(z @ SCALES + 0.7) - exact
 
     return [np.sqrt(np.mean([error(n, s) ** 2 for s in range(12)])) for n in sizes]
@@ -343,7 +343,7 @@ def improved(rule, f):
     """The integral by a rule and that which its checks improve."""
 
     def integral(r):
-        z, weights, _ = r.nodes(SCALES)
+        z, weights, *_ = r.nodes(SCALES)
         return weights @ f(z @ SCALES[: z.shape[1]])
 
     first = integral(rule)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from dmft.solvers import volterra
 from dmft.solvers.collocation import Grid
 from scipy.integrate import quad
 
@@ -189,6 +190,40 @@ def test_too_few_sweeps_are_reported():
     assert solution.status == 2
     assert "max_sweeps" in solution.message
     assert len(solution.stats["residual_history"]) == solution.stats["sweeps"]
+
+
+@pytest.mark.parametrize("network", ["diagonal", "linear"])
+def test_unsolved_paths_of_the_grid_that_gives_the_result_are_reported(monkeypatch, network):
+    solve_paths = volterra.solve_paths
+
+    def failing(code, parameters, table, K, stages, U, H):
+        w, D, iterations = solve_paths(code, parameters, table, K, stages, U, H)
+        return w, D, np.full_like(iterations, -1) if stages >= 9 else iterations
+
+    monkeypatch.setattr(volterra, "solve_paths", failing)
+    solution = solve(dataclasses.replace(DEFAULT, network=network), 10.0, rtol=1e-2)
+    assert solution.grid.stages == 9
+    assert solution.stats["failed_paths"] > 0
+    assert not solution.success
+    assert "unsolved" in solution.message
+
+
+def test_nodes_that_leave_a_part_of_the_noise_out_are_reported(monkeypatch):
+    # the points of the sparse grid off its centre lose what lies below -1.8 standard deviations
+    whole = SparseRule._stretched
+
+    def cut(self, others, thresholds):
+        leading, point = whole(self, others, thresholds)
+        kept = (leading > -3.0) | ~others.any(axis=1)[point]
+        return leading[kept], point[kept]
+
+    problem = dmft.Problem(0.5, 1e-3, sigma2=0.1)
+    assert solve(problem, 30.0, rtol=1e-2).stats["uncovered_mass"] < 1e-7
+    monkeypatch.setattr(SparseRule, "_stretched", cut)
+    solution = solve(problem, 30.0, rtol=1e-2)
+    assert solution.stats["uncovered_mass"] > 2e-4
+    assert not solution.success
+    assert "leave out" in solution.message
 
 
 def test_few_sweeps_at_a_time_end_at_the_same_solution():
