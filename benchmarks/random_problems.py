@@ -51,7 +51,7 @@ from dmft.problem import Problem
 from dmft.signals import Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian, SignalLaw
 from dmft.solution import Solution
 from dmft.solver.solve import solve
-from dmft.storage.hdf5 import load
+from dmft.storage import load
 
 OBSERVABLES = ("test_error", "train_error")
 FACTOR = 3.0  # by which an estimate may be exceeded

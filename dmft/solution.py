@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from os import PathLike
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -13,10 +12,26 @@ from dmft.equations.assembly import build_residual
 from dmft.equations.averages import Averages
 from dmft.equations.data_side import build_kernels
 from dmft.equations.effective_process import draw_paths
-from dmft.equations.observables import ONE_TIME, TWO_TIME, one_time_functions, two_time_functions
+from dmft.equations.observables import (
+    LONG_NAMES,
+    ONE_TIME,
+    TWO_TIME,
+    one_time_functions,
+    two_time_functions,
+)
 from dmft.problem import Problem
 from dmft.solvers.collocation import Grid
-from dmft.validation import require_integer
+from dmft.storage import Group, Record, Variable, configuration_of
+from dmft.trajectory import Functions, Trajectory, read_only
+from dmft.validation import require_integer, require_times
+
+AVERAGES = {
+    "C_w": (("t_start", "s_start"), "E[theta(t) theta(s)] at t = 0 and the nodes"),
+    "A": (("t_node", "s_node"), "E[D (I + K D)^(-1)] on the nodes"),
+    "mean_w": (("t_start",), "E[w] at t = 0 and the nodes"),
+    "overlap": (("t_start",), "E[w w*] at t = 0 and the nodes"),
+    "mean_D": (("t_start",), "E[D] at t = 0 and the nodes"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,30 +57,8 @@ class Paths:
     w_star: np.ndarray
 
 
-class Lazy(dict[str, np.ndarray]):
-    """Arrays by name, some of which a function gives all at once when one is first wanted.
-
-    Two-time functions take longer to evaluate than many a solve.
-    """
-
-    def __init__(
-        self, known: dict[str, np.ndarray], rest: Callable[[], dict[str, np.ndarray]]
-    ) -> None:
-        """Hold what is known and how to get the rest."""
-        super().__init__(known)
-        self._rest = rest
-
-    def __missing__(self, name: str) -> np.ndarray:
-        """Evaluate the rest."""
-        for key, value in self._rest().items():
-            self.setdefault(key, value)
-        if name not in self:
-            raise KeyError(name)
-        return self[name]
-
-
-@dataclass(frozen=True, eq=False)
-class Solution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution(Trajectory):
     """What `dmft.solve` returns.
 
     Parameters
@@ -73,10 +66,10 @@ class Solution:
     problem : Problem
     t : ndarray, shape (T,)
         Times, in the unit du/dt = -(d/2) dL/du.
-    values, error : dict of str to ndarray
+    values, error : mapping of str to ndarray
         Observables of shape (T,) and two-time functions of shape (T, T), and estimates of
-        their absolute errors. Two-time functions of a fresh solution are evaluated, and listed,
-        once one of them has been read. The names are also attributes:
+        their absolute errors, read-only. Two-time functions of a fresh solution are evaluated
+        once one of them is read. The names are also attributes:
 
         test_error, train_error   |w - w*|^2/(2 d) and |y - X w|^2/(2 n)
         mean_w, overlap, norm_w   E[w], E[w w*], E[w^2]
@@ -106,8 +99,8 @@ class Solution:
 
     problem: Problem
     t: np.ndarray
-    values: dict[str, np.ndarray]
-    error: dict[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
+    error: Mapping[str, np.ndarray]
     grid: Grid
     averages: Averages
     rtol: float
@@ -117,30 +110,77 @@ class Solution:
     message: str
     stats: dict[str, Any]
 
-    def __getattr__(self, name: str) -> np.ndarray:
-        """Return an observable or two-time function by its name."""
-        if name in ONE_TIME or name in TWO_TIME:
-            return self.values[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    texts: ClassVar[Mapping[str, str]] = LONG_NAMES
 
-    def __eq__(self, other: object) -> bool:
-        """Two solutions are equal when all their numbers are."""
-        if not isinstance(other, Solution):
-            return NotImplemented
-        return self._numbers() == other._numbers()
+    def __post_init__(self) -> None:
+        """Check the times and make all arrays read-only."""
+        averages = {f.name: read_only(getattr(self.averages, f.name)) for f in fields(Averages)}
+        frozen = {
+            "t": read_only(require_times("t", self.t)),
+            "values": _functions(self.values),
+            "error": _functions(self.error),
+            "averages": Averages(**averages),
+            "stats": {k: v if np.ndim(v) == 0 else read_only(v) for k, v in self.stats.items()},
+        }
+        for name, value in frozen.items():
+            object.__setattr__(self, name, value)
 
-    def _numbers(self) -> tuple[Any, ...]:
-        arrays = (
-            self.t,
-            self.grid.edges,
-            self.averages.pack(),
-            *(self.values[name] for name in (*ONE_TIME, *TWO_TIME)),
-            *(self.error[name] for name in (*ONE_TIME, *TWO_TIME)),
-        )
-        # as text, since nan, which a history may hold, does not equal itself
-        stats = {k: repr(np.asarray(v).tolist()) for k, v in self.stats.items()}
-        scalars = (self.rtol, self.seed, self.success, self.status, self.message, stats)
-        return (self.problem, self.grid.stages, scalars, *(a.tobytes() for a in arrays))
+    def __call__(self, t: Any) -> Functions:
+        """Return the observables at any times, to the accuracy of the solution.
+
+        Parameters
+        ----------
+        t : float or array_like
+            Times in [0, t_max], in any order.
+
+        Returns
+        -------
+        Functions
+            Arrays of the shape of `t` by name: `solution(2.5)["test_error"]`, or
+            `solution(2.5).test_error`.
+
+        Raises
+        ------
+        ValueError
+            If a time is not finite or out of the range.
+        """
+        times, back = self._times("t", t)
+        values = one_time_functions(self.problem, self.grid, self.averages, times)
+        return Functions({name: value[back] for name, value in values.items()})
+
+    def at(self, t: Any, s: Any) -> Functions:
+        """Return the two-time functions at any pairs of times, to the accuracy of the solution.
+
+        Parameters
+        ----------
+        t, s : float or array_like
+            Times in [0, t_max], in any order.
+
+        Returns
+        -------
+        Functions
+            Arrays by name with the axes of `t` followed by those of `s`: for vectors, the shape
+            is (len(t), len(s)).
+
+        Raises
+        ------
+        ValueError
+            If a time is not finite or out of the range.
+        """
+        (first, to_t), (second, to_s) = self._times("t", t), self._times("s", s)
+        times = np.union1d(first, second)
+        rows = np.searchsorted(times, first)[to_t]
+        columns = np.searchsorted(times, second)[to_s]
+        place = (rows.reshape(rows.shape + (1,) * columns.ndim), columns)
+        values = two_time_functions(self.problem, self.grid, self.averages, times)
+        return Functions({name: value[place] for name, value in values.items()})
+
+    def _times(self, name: str, value: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ascending distinct times in `value`, and where each of its entries is."""
+        array = np.asarray(value, dtype=float)
+        times, back = np.unique(array, return_inverse=True)
+        require_times(name, times, self.grid.t_max)
+        return times, back.reshape(array.shape)
 
     def sample_paths(self, n: int, rng: int | np.random.Generator | None = None) -> Paths:
         """Draw trajectories of the effective process on `t`.
@@ -168,11 +208,72 @@ class Solution:
         u, v = (None, None) if pair is None else pair
         return Paths(self.t, H, u, v, self.problem.mirror.weight(alpha, lam, H, self.t), w_star)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the solution to an HDF5 file; see `dmft.hdf5`."""
-        from dmft.storage.hdf5 import save
+    def summary(self) -> dict[str, str]:
+        """Return the outcome, the times and the last errors."""
+        cost = f"{self.stats['wall_time']:.3g} s" if "wall_time" in self.stats else ""
+        return {
+            "problem": repr(self.problem),
+            "outcome": f"{'success' if self.success else 'no success'}: {self.message}",
+            **self.functions_summary(),
+            "rtol, seed": f"{self.rtol:g}, {self.seed}",
+            "wall time": cost,
+        }
 
-        save(self, path)
+    def record(self) -> Record:
+        """Return everything that is stored; see `dmft.storage`."""
+        settings = {
+            "problem": configuration_of("problem", self.problem),
+            "t_max": self.grid.t_max,
+            "rtol": float(self.rtol),
+            "seed": int(self.seed),
+        }
+        outcome = {
+            "success": int(self.success),
+            "status": int(self.status),
+            "message": self.message,
+        }
+        groups = {"solver": self._solver_group(), "stats": Group.of_stats(self.stats)}
+        content = Group(self.function_variables(), outcome, groups)
+        return Record("DMFT of a diagonal network", settings, content)
+
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """Return the solution that `record` was made of."""
+        content, settings = record.content, record.configuration
+        solver = content.groups["solver"]
+        names = (*ONE_TIME, *TWO_TIME)
+        return cls(
+            problem=Problem.from_config(settings["problem"]),
+            t=content["t"],
+            values={name: content[name] for name in names},
+            error={name: content[f"{cls.error_prefix}{name}"] for name in names},
+            grid=Grid(solver["edges"], int(solver.attributes["stages"])),
+            averages=Averages(**{name: solver[name] for name in AVERAGES}),
+            rtol=settings["rtol"],
+            seed=settings["seed"],
+            success=bool(content.attributes["success"]),
+            status=int(content.attributes["status"]),
+            message=content.attributes["message"],
+            stats=content.groups["stats"].as_stats(),
+        )
+
+    def _solver_group(self) -> Group:
+        """Return what the solver needs to go on from the solution."""
+        grid, time = self.grid, self.time_text
+        times = {"start": (grid.nodes_with_start, "0 and the solver's nodes")}
+        times["node"] = (grid.nodes, "the solver's nodes")
+        variables = {"edges": Variable(("edges",), grid.edges, f"panel edges, {time}")}
+        for letter in "ts":
+            for name, (values, text) in times.items():
+                axis = f"{letter}_{name}"
+                variables[axis] = Variable((axis,), values, f"{text}, {time}")
+        for name, (dimensions, text) in AVERAGES.items():
+            variables[name] = Variable(dimensions, getattr(self.averages, name), text)
+        return Group(variables, {"stages": grid.stages})
+
+
+def _functions(values: Mapping[str, np.ndarray]) -> Functions:
+    return values if isinstance(values, Functions) else Functions(values)
 
 
 def evaluate(

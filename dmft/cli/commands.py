@@ -7,14 +7,14 @@ and that the files to be written can be.
 from __future__ import annotations
 
 import importlib.util
+import io
 import math
-import os
 import platform
 import sys
 import time
 import zipfile
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,9 +67,7 @@ def run_simulate(arguments: Namespace) -> int:
         errors = {name: ensemble.standard_error(name) for name in COLUMNS}
         print(_trajectory(ensemble.t, means, errors))
     else:
-        from dmft.storage.hdf5 import save_ensemble
-
-        save_ensemble(ensemble, out)
+        ensemble.save(out)
         print(f"wrote {out}: {ensemble.seeds} seeds at d = {ensemble.dimension}")
     return DONE
 
@@ -77,12 +75,12 @@ def run_simulate(arguments: Namespace) -> int:
 def run_compare(arguments: Namespace) -> int:
     """Simulate the problem of a saved solution and report whether the two agree."""
     from dmft.comparison import compare
-    from dmft.storage.hdf5 import load
+    from dmft.solution import Solution
 
     settings = merge(vars(arguments))
     options = simulation_arguments(settings["simulate"], least_seeds=2)
     picture = None if arguments.plot is None else _require_picture(arguments.plot)
-    solution = load(arguments.run)
+    solution = Solution.load(arguments.run)
     ensemble = _simulated(solution.problem, solution.t, options, arguments)
     report = compare(solution, ensemble)
     print(report)
@@ -141,7 +139,7 @@ def _simulated(
         return simulate(problem, t_eval, **options, progress=reporter.seeds)
 
 
-def _trajectory(t: np.ndarray, values: dict[str, Any], errors: dict[str, Any]) -> str:
+def _trajectory(t: np.ndarray, values: Mapping[str, Any], errors: Mapping[str, Any]) -> str:
     """Return a table of one-time values, each followed by its error where there is one."""
     columns: list[tuple[str, Any]] = [("t", t)]
     for name in COLUMNS:
@@ -195,10 +193,10 @@ def _outcome(success: bool, message: str) -> int:
 def run_plot(arguments: Namespace) -> int:
     """Draw the errors or a two-time function of a saved solution."""
     from dmft.figures.plots import plot_correlation, plot_errors, save_figure
-    from dmft.storage.hdf5 import load
+    from dmft.solution import Solution
 
     picture = _require_picture(arguments.out)
-    solution = load(arguments.run)
+    solution = Solution.load(arguments.run)
     if arguments.quantity == "errors":
         axes = plot_errors(solution)
     else:
@@ -229,7 +227,7 @@ def _target(path: str | None) -> Path | None:
 
 def _require_target(path: str) -> Path:
     """Return the file to be written, checked to be writable."""
-    from dmft.storage.hdf5 import require_writable
+    from dmft.storage import require_writable
 
     return require_writable(path)
 
@@ -269,7 +267,8 @@ def _installation() -> dict[str, Any]:
 def _contents(path: str) -> dict[str, Any]:
     import h5py
 
-    from dmft.storage.hdf5 import load, load_ensemble
+    from dmft.simulation.ensemble import load_ensemble
+    from dmft.solution import Solution
 
     try:
         with h5py.File(path, "r") as file:
@@ -283,7 +282,7 @@ def _contents(path: str) -> dict[str, Any]:
         outcome = {**content, "samples": ensemble.samples, "design": ensemble.design}
         problem, t, stats = ensemble.problem, ensemble.t, {"stats, all seeds": work}
     else:
-        solution = load(path)
+        solution = Solution.load(path)
         outcome = {"success": solution.success, "message": solution.message, "rtol": solution.rtol}
         problem, t, stats = solution.problem, solution.t, {"stats": solution.stats}
     times = {"times": f"{t.size} from {t[0]:g} to {t[-1]:g}"}
@@ -371,13 +370,11 @@ def _read_data(path: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _write_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Write an .npz file that appears under its name only when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    from dmft.storage import replace_file
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    replace_file(path, buffer.getvalue())
 
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {

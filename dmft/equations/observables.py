@@ -11,8 +11,23 @@ from dmft.problem import Problem
 from dmft.solvers.collocation import Grid
 from dmft.solvers.kernel_values import kernel_values
 
+LONG_NAMES = {
+    "test_error": "test error |w - w*|^2/(2 d)",
+    "train_error": "train error |y - X w|^2/(2 n)",
+    "mean_w": "mean weight E[w]",
+    "overlap": "overlap of weight and target E[w w*]",
+    "norm_w": "second moment of the weight E[w^2]",
+    "alignment": "alignment of weight and target E[w w*]/sqrt(E[w^2] E[w*^2])",
+    "C_w": "correlation E[theta(t) theta(s)] of theta = w - w*",
+    "R_w": "response d theta(t)/d h(s) of theta = w - w*, 0 for s > t",
+    "C_r": "correlation E[r(t) r(s)] of the residual r = X w - y",
+    "R_r": "response of the residual without its delta function at s = t, 0 for s > t",
+}
 ONE_TIME = ("test_error", "train_error", "mean_w", "overlap", "norm_w", "alignment")
 TWO_TIME = ("C_w", "R_w", "C_r", "R_r")
+# Rounding error of E[w^2] = C_w + 2 E[w w*] - E[w*^2] over the sum of its terms. Each of them is
+# rounded once and interpolation adds a few roundings more.
+ROUNDING = 4 * float(np.finfo(float).eps)
 
 
 def one_time_functions(
@@ -28,11 +43,14 @@ def one_time_functions(
         C_w, C_r = variances_at(move, averages.C_w), variances_at(move, residual.C_r)
         mean_w, overlap = move @ mean_w, move @ overlap
     power = problem.signal.second_moment
-    norm_w = np.maximum(C_w + 2 * overlap - power, 0.0)
+    norm_w = C_w + 2 * overlap - power
+    # a difference of terms of this size, so that less than their rounding errors is nothing
+    rounding = ROUNDING * (np.abs(C_w) + 2 * np.abs(overlap) + power)
+    norm_w = np.where(norm_w > rounding, norm_w, 0.0)
     size = np.sqrt(norm_w * power)
     return {
-        "test_error": 0.5 * C_w,
-        "train_error": 0.5 * C_r,
+        "test_error": np.maximum(0.5 * C_w, 0.0),
+        "train_error": np.maximum(0.5 * C_r, 0.0),
         "mean_w": mean_w,
         "overlap": overlap,
         "norm_w": norm_w,

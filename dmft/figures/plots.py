@@ -7,8 +7,8 @@ matplotlib is needed only here: pip install dmft[plot].
 
 from __future__ import annotations
 
+import io
 import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from dmft.comparison import SINGLE, Report, compare
 from dmft.equations.observables import TWO_TIME
 from dmft.simulation.ensemble import Ensemble
 from dmft.solution import Solution
+from dmft.storage import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -195,13 +196,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in FORMATS:
         raise ValueError(f"path must end in one of {FORMATS}; got {str(path)!r}")
-    temporary = target.with_name(f".{uuid.uuid4().hex}{target.suffix}.tmp")
-    try:
-        figure.savefig(temporary, format=target.suffix[1:].lower(), dpi=200)
-        temporary.replace(target)
-    except BaseException:  # an interrupt too leaves nothing behind
-        temporary.unlink(missing_ok=True)
-        raise
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=target.suffix[1:].lower(), dpi=200)
+    replace_file(target, buffer.getvalue())
     return target
 
 

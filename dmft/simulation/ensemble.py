@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from dmft import parallel
+from dmft.equations.observables import LONG_NAMES
 from dmft.problem import Problem
 from dmft.simulation.data import (
     Data,
@@ -23,15 +25,19 @@ from dmft.simulation.data import (
     samples,
 )
 from dmft.simulation.flow import Flow
+from dmft.storage import Group, Record, Variable, configuration_of
+from dmft.trajectory import Functions, Trajectory, read_only
 from dmft.validation import require_in_range, require_integer, require_times
 
 TWO_TIME_LIMIT = 200  # times up to which two-time functions are kept: their size is T^2 a seed
 
+RUNS = "runs_of_"  # begins the names of variables that hold each seed
+
 WORTH_PROCESSES = 3.0  # seconds of work that make up for starting processes
 
 
-@dataclass(frozen=True, eq=False)
-class Ensemble:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ensemble(Trajectory):
     """Simulations of one problem at finite dimension, over independent seeds.
 
     Attributes
@@ -54,6 +60,9 @@ class Ensemble:
     stats : dict of str to ndarray
         For each seed, shape (seeds,): "wall_time" in seconds, "evaluations" of the velocity,
         "steps", and "factorisations" in stiff stretches.
+    values, error : mapping of str to ndarray
+        Means over seeds of `runs`, shape (T,) or (T, T), and their standard errors. The names are
+        also attributes: `ensemble.test_error`.
     """
 
     problem: Problem
@@ -64,11 +73,34 @@ class Ensemble:
     seed: int
     runs: dict[str, np.ndarray]
     stats: dict[str, np.ndarray]
+    values: Mapping[str, np.ndarray] = field(init=False)
+    error: Mapping[str, np.ndarray] = field(init=False)
 
     @property
     def seeds(self) -> int:
         """Number of seeds."""
         return len(self.runs["test_error"])
+
+    texts: ClassVar[Mapping[str, str]] = LONG_NAMES
+    value_text: ClassVar[str] = "mean over seeds: "
+    error_prefix: ClassVar[str] = "standard_error_of_"
+    error_text: ClassVar[str] = "standard error of the mean over seeds: "
+
+    def __post_init__(self) -> None:
+        """Check the times and make all arrays read-only."""
+        object.__setattr__(self, "t", read_only(require_times("t", self.t)))
+        for name in ("runs", "stats"):
+            arrays = {key: read_only(value) for key, value in getattr(self, name).items()}
+            object.__setattr__(self, name, arrays)
+        means = {name: runs.mean(axis=0) for name, runs in self.runs.items()}
+        errors = {name: self._standard_error(runs) for name, runs in self.runs.items()}
+        object.__setattr__(self, "values", Functions(means))
+        object.__setattr__(self, "error", Functions(errors))
+
+    def _standard_error(self, runs: np.ndarray) -> np.ndarray:
+        if self.seeds == 1:
+            return np.full(runs.shape[1:], np.inf)
+        return runs.std(axis=0, ddof=1) / np.sqrt(self.seeds)
 
     def mean(self, name: str) -> np.ndarray:
         """Return the mean over seeds of the quantity `name`, shape (T,) or (T, T).
@@ -78,7 +110,7 @@ class Ensemble:
         ValueError
             If there is no such quantity.
         """
-        return self._runs(name).mean(axis=0)
+        return self._function(self.values, name)
 
     def standard_error(self, name: str) -> np.ndarray:
         """Return the standard error of `mean(name)`; infinite for a single seed.
@@ -88,48 +120,91 @@ class Ensemble:
         ValueError
             If there is no such quantity.
         """
-        runs = self._runs(name)
-        if self.seeds == 1:
-            return np.full(runs.shape[1:], np.inf)
-        return runs.std(axis=0, ddof=1) / np.sqrt(self.seeds)
+        return self._function(self.error, name)
 
-    def _runs(self, name: str) -> np.ndarray:
-        if name not in self.runs:
+    def _function(self, functions: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+        if name not in functions:
             raise ValueError(
                 f"name must be one of {sorted(self.runs)}; got {name!r} "
                 f"(C_w and C_r are kept for at most {TWO_TIME_LIMIT} times)"
             )
-        return self.runs[name]
+        return functions[name]
 
-    @property
-    def test_error(self) -> np.ndarray:
-        """Mean over seeds of |w - w*|^2/(2d), shape (T,)."""
-        return self.mean("test_error")
+    def summary(self) -> dict[str, str]:
+        """Return the setting, the times and the last errors."""
+        return {
+            "problem": repr(self.problem),
+            "dimension": f"d = {self.dimension}, n = {self.samples}, {self.design} design",
+            "seeds": f"{self.seeds}, from seed {self.seed}",
+            **self.functions_summary(),
+        }
 
-    @property
-    def train_error(self) -> np.ndarray:
-        """Mean over seeds of |y - X w|^2/(2n), shape (T,)."""
-        return self.mean("train_error")
+    def record(self) -> Record:
+        """Return everything that is stored; see `dmft.storage`."""
+        settings = {
+            "problem": configuration_of("problem", self.problem),
+            "dimension": self.dimension,
+            "samples": self.samples,
+            "design": self.design,
+            "seed": self.seed,
+        }
+        index = Variable(("seed_index",), np.arange(self.seeds), "index of the seed")
+        variables = {**self.function_variables(), "seed_index": index}
+        for name, runs in self.runs.items():
+            dimensions = ("seed_index", "t", "s")[: runs.ndim]
+            text = f"each seed: {self.texts[name]}"
+            variables[f"{RUNS}{name}"] = Variable(dimensions, runs, text)
+        stats = {
+            name: Variable(("seed_index",), value, name.replace("_", " "), _units(name))
+            for name, value in self.stats.items()
+        }
+        content = Group(variables, groups={"stats": Group(stats)})
+        return Record("Simulations of a diagonal network", settings, content)
 
-    @property
-    def mean_w(self) -> np.ndarray:
-        """Mean over seeds and coordinates of w, shape (T,)."""
-        return self.mean("mean_w")
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """Return the ensemble that `record` was made of."""
+        content, settings = record.content, dict(record.configuration)
+        problem = Problem.from_config(settings.pop("problem"))
+        runs = {
+            name.removeprefix(RUNS): variable.values
+            for name, variable in content.variables.items()
+            if name.startswith(RUNS)
+        }
+        stats = content.groups["stats"].as_stats()
+        return cls(problem, content["t"], runs=runs, stats=stats, **settings)
 
-    @property
-    def overlap(self) -> np.ndarray:
-        """Mean over seeds and coordinates of w w*, shape (T,)."""
-        return self.mean("overlap")
 
-    @property
-    def C_w(self) -> np.ndarray:
-        """Mean over seeds of theta(t).theta(s)/d, shape (T, T)."""
-        return self.mean("C_w")
+def save_ensemble(ensemble: Ensemble, path: str | PathLike[str]) -> None:
+    """Write an ensemble to a file; the same as `ensemble.save(path)`.
 
-    @property
-    def C_r(self) -> np.ndarray:
-        """Mean over seeds of r(t).r(s)/n, shape (T, T)."""
-        return self.mean("C_r")
+    Raises
+    ------
+    TypeError
+        If `ensemble` is not an Ensemble.
+    ValueError, OSError
+        As of `Ensemble.save`.
+    """
+    if not isinstance(ensemble, Ensemble):
+        raise TypeError(f"ensemble must be a dmft.Ensemble; got {type(ensemble).__name__}")
+    ensemble.save(path)
+
+
+def load_ensemble(path: str | PathLike[str]) -> Ensemble:
+    """Read an ensemble from a file; the same as `Ensemble.load(path)`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, or holds something else; see `dmft.load`.
+    """
+    return Ensemble.load(path)
+
+
+def _units(name: str) -> str:
+    return "s" if name.endswith("_time") else "1"
 
 
 def simulate(

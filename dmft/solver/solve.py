@@ -31,10 +31,10 @@ import numpy as np
 
 from dmft.equations.averages import Averages
 from dmft.equations.noise_rules import NoiseRule, QuadraticRule, SparseRule
-from dmft.equations.observables import one_time_functions, two_time_functions
+from dmft.equations.observables import TWO_TIME, one_time_functions, two_time_functions
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
-from dmft.solution import Lazy, Solution
+from dmft.solution import Solution
 from dmft.solver.cheap_map import Level, Progress, Run, cheap_rule, refine_grid, time_share
 from dmft.solver.errors import Difference, one_time_errors, two_time_errors, worst_error
 from dmft.solver.grids import GRID_SHARE, initial_grid
@@ -42,6 +42,7 @@ from dmft.solver.iteration import SelfConsistency
 from dmft.solver.noise_correction import ITERATION, on_finer_grid, resolve_noise
 from dmft.solver.tolerance import Tolerance
 from dmft.solvers.collocation import Grid
+from dmft.trajectory import Functions
 from dmft.validation import require_in_range, require_integer, require_times
 
 # Gaussian mass over rtol that the nodes of a noise rule may leave out: its effect, which the fixed
@@ -166,8 +167,10 @@ def _solve(
     return Solution(
         problem=problem,
         t=t,
-        values=Lazy(values, partial(two_time_functions, problem, final, averages, t)),
-        error=Lazy(errors, partial(two_time_errors, problem, differences, t, floor)),
+        values=Functions(
+            values, TWO_TIME, partial(two_time_functions, problem, final, averages, t)
+        ),
+        error=Functions(errors, TWO_TIME, partial(two_time_errors, problem, differences, t, floor)),
         grid=final,
         averages=averages,
         rtol=rtol,

@@ -20,9 +20,9 @@ from dmft.networks.product import Product
 from dmft.networks.registry import NETWORKS
 from dmft.problem import Problem
 from dmft.signals import LAWS, Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian
-from dmft.simulation.ensemble import simulate
+from dmft.simulation.ensemble import load_ensemble, simulate
 from dmft.solver.solve import solve
-from dmft.storage.hdf5 import load, load_ensemble
+from dmft.storage import load
 
 PROBLEM = ["--delta", "0.5", "--alpha", "1", "--lam", "0.1", "--sigma2", "0.1"]
 TIMES = ["--t-eval", "0", "0.5", "2"]

@@ -164,8 +164,7 @@ def test_a_failed_save_leaves_the_old_file(solution, tmp_path, monkeypatch):
     figure = plot_errors(solution).figure
 
     def breaks(target, **options):
-        with open(target, "wb") as file:
-            file.write(b"half")
+        target.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(figure, "savefig", breaks)

@@ -276,6 +276,8 @@ def test_one_seed_and_many_times():
     ensemble = simulate(Problem(0.5), times, dimension=5, seeds=1)
     assert np.all(np.isinf(ensemble.standard_error("test_error")))
     with pytest.raises(ValueError, match="at most 200 times"):
+        ensemble.mean("C_w")
+    with pytest.raises(AttributeError, match="holds no C_w; it holds test_error"):
         _ = ensemble.C_w
     with pytest.raises(ValueError, match="read-only"):
         ensemble.runs["mean_w"][0] = 0.0
