@@ -102,9 +102,11 @@ def saddle_to_saddle(
     -------
     SaddlePath
         Entry 0 is the start, w = 0 at time 0. Each saddle meets the conditions of step 3 up to
-        rounding. If columns of X that are linearly dependent reach their thresholds together, the
-        weights of a saddle are not unique: those of least Euclidean norm are returned and the
-        message says so; times, losses and X w do not depend on that choice.
+        rounding. Where columns are so nearly dependent that rounding would decide the next saddle,
+        the path ends before it with success = False. If columns of X that are linearly dependent
+        reach their thresholds together, the weights of a saddle are not unique: those of least
+        Euclidean norm are returned and the message says so; times, losses and X w do not depend
+        on that choice.
 
     Raises
     ------
@@ -226,9 +228,11 @@ def _follow(
     times, saddles, residuals, ambiguous = [tau], [solution.weights], [solution.residual], []
     while solution.converged and len(times) <= max_saddles and solution.descent.any():
         Delta, s = _next_hit(s, loss_scale * solution.descent, upper, lower)
-        tau += Delta
         signs = np.where(s == upper, 1.0, np.where(s == -lower, -1.0, 0.0))
         solution = sign_constrained_least_squares(X, y, signs, solution)
+        if not solution.resolved:
+            break
+        tau += Delta
         shared = least_norm_on_face(X, solution, signs)
         if shared is not None:
             ambiguous.append(len(times))
@@ -240,7 +244,7 @@ def _follow(
         saddles=np.array(saddles),
         losses=np.array([0.5 * loss_scale * float(r @ r) for r in residuals]),
         active_sets=tuple(np.flatnonzero(w) for w in saddles),
-        success=solution.converged and not solution.descent.any(),
+        success=solution.converged and solution.resolved and not solution.descent.any(),
         message=_message(solution, len(times), ambiguous),
     )
 
@@ -259,7 +263,13 @@ def _next_hit(
 
 
 def _message(solution: SignConstrainedSolution, count: int, ambiguous: list[int]) -> str:
-    if not solution.converged:
+    if not solution.resolved:
+        message = (
+            f"the path cannot be followed beyond saddle {count - 1} in double precision: the next "
+            f"needs a column of X that is within {solution.sine:.0e} of its length of the span of "
+            "others"
+        )
+    elif not solution.converged:
         message = f"the weights of saddle {count - 1} did not converge"
     elif solution.descent.any():
         message = f"stopped after max_saddles = {count - 1} jumps, before the loss was minimal"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,10 @@ Rng = int | np.random.Generator | np.random.SeedSequence | None
 
 DESIGNS = ("gaussian", "rademacher", "student_t")
 STUDENT_FREEDOM = 5
+
+# A simulation whose n/d is further (relative) from delta is warned of: d log f/d log delta
+# of the errors f is below 5 in all benchmark problems, so 1 % moves them by 5 % at most.
+ROUNDING_WARNED = 0.01
 
 
 class Data(NamedTuple):
@@ -33,7 +39,7 @@ def draw_data(problem: Problem, dimension: int, design: str = "gaussian", rng: R
     problem : Problem
         Gives delta, sigma2 and the law of w*.
     dimension : int
-        d >= 1; n = round(delta d), at least 1.
+        d >= 1; n = round(delta d), which must not be 0.
     design : {"gaussian", "rademacher", "student_t"}
         Law of the entries of X, of variance 1/d; Student's t has 5 degrees of freedom.
     rng : int, Generator, SeedSequence or None
@@ -48,11 +54,21 @@ def draw_data(problem: Problem, dimension: int, design: str = "gaussian", rng: R
     ------
     ValueError, TypeError
         If an argument is out of range or of another type.
+
+    Warns
+    -----
+    UserWarning
+        If n/d differs from delta by more than 1 %.
     """
     check_problem(problem)
-    dimension = require_integer("dimension", dimension, low=1)
+    check_dimension(problem, dimension)
     check_design(design)
     _check_rng(rng)
+    return drawn_data(problem, dimension, design, rng)
+
+
+def drawn_data(problem: Problem, dimension: int, design: str, rng: Rng) -> Data:
+    """Return `draw_data` of arguments that have been checked."""
     generator = np.random.default_rng(rng)
     shape = (samples(problem, dimension), dimension)
     X = _entries(design, shape, generator) / np.sqrt(dimension)
@@ -62,8 +78,28 @@ def draw_data(problem: Problem, dimension: int, design: str = "gaussian", rng: R
 
 
 def samples(problem: Problem, dimension: int) -> int:
-    """Return n = round(delta d), at least 1."""
-    return max(1, round(problem.delta * dimension))
+    """Return n = round(delta d)."""
+    return round(problem.delta * dimension)
+
+
+def check_dimension(problem: Problem, dimension: Any) -> int:
+    """Return d; raise ValueError where delta d rounds to 0, warn where n/d is not near delta."""
+    d = require_integer("dimension", dimension, low=1)
+    n, delta = samples(problem, d), problem.delta
+    if n == 0:
+        raise ValueError(
+            f"dimension must be at least {math.floor(0.5 / delta) + 1} for delta = {delta:g}, so "
+            f"that round(delta d) is 1 or more; got {dimension!r}"
+        )
+    deviation = n / (delta * d) - 1
+    if abs(deviation) > ROUNDING_WARNED:
+        warnings.warn(
+            f"n = {n} samples in dimension {d} are delta = {n / d:.6g}, {100 * deviation:+.2g} % "
+            f"from delta = {delta:g}: choose a dimension for which delta d is nearly an integer",
+            UserWarning,
+            stacklevel=3,
+        )
+    return d
 
 
 def _entries(design: str, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
@@ -83,8 +119,13 @@ def check_problem(problem: Any) -> None:
 
 
 def check_design(design: Any) -> None:
-    """Raise ValueError unless it is one of `DESIGNS`."""
-    if design not in DESIGNS:
+    """Raise ValueError unless it is one of `DESIGNS`, TypeError if it is data."""
+    if hasattr(design, "shape"):
+        raise TypeError(
+            f"design must be a name of {DESIGNS}; got an array of shape {design.shape}: give "
+            "your own data as data=(X, y)"
+        )
+    if not isinstance(design, str) or design not in DESIGNS:
         raise ValueError(f"design must be one of {DESIGNS}; got {design!r}")
 
 

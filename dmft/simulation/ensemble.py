@@ -19,8 +19,9 @@ from dmft.simulation.data import (
     Data,
     Rng,
     check_design,
+    check_dimension,
     check_problem,
-    draw_data,
+    drawn_data,
     recorded_seed,
     samples,
 )
@@ -227,7 +228,7 @@ def simulate(
     t_eval : array_like, shape (T,)
         Increasing times >= 0, in the unit du/dt = -(d/2) dL/du.
     dimension : int
-        d >= 1.
+        d >= 1; round(delta d) must not be 0.
     seeds : int
         Number of independent draws, >= 1.
     rng : int, Generator, SeedSequence or None
@@ -257,13 +258,18 @@ def simulate(
     RuntimeError
         If the integration of a seed breaks down.
 
+    Warns
+    -----
+    UserWarning
+        If n/d differs from delta by more than 1 %.
+
     Notes
     -----
     Ctrl-C, or an exception in `progress`, stops all seeds and propagates.
     """
     check_problem(problem)
     t = require_times("t_eval", t_eval)
-    dimension = require_integer("dimension", dimension, low=1)
+    dimension = check_dimension(problem, dimension)
     seeds = require_integer("seeds", seeds, low=1)
     check_design(design)
     if workers is not None:
@@ -314,7 +320,7 @@ def _one_seed(
     from dmft.solvers.stiff_ode import integrate
 
     start = time.perf_counter()
-    data = draw_data(problem, dimension, design, child)
+    data = drawn_data(problem, dimension, design, child)
     # a trial step may overflow; it is then rejected
     with np.errstate(all="ignore"):
         flow = Flow(problem, data, rtol)

@@ -225,7 +225,10 @@ def test_samples_are_counted_in_the_loss():
     """E[h] = w - w* at t = 0 and n = round(delta d) for a delta that d does not divide."""
     problem = Problem(0.5, signal=Bernoulli(1.0), network="linear")
     t = 1e-5
-    ensemble = simulate(problem, [t], dimension=3, seeds=400)
+    with pytest.warns(
+        UserWarning, match=r"n = 2 samples in dimension 3 are delta = 0\.666667, \+33 %"
+    ):
+        ensemble = simulate(problem, [t], dimension=3, seeds=400)
     assert ensemble.samples == 2
     slope, error = ensemble.mean("overlap")[0] / t, ensemble.standard_error("overlap")[0] / t
     assert abs(slope - 1) < 4 * error
@@ -273,7 +276,7 @@ def test_two_time_functions_and_standard_errors():
 
 def test_one_seed_and_many_times():
     times = np.linspace(0, 1, TWO_TIME_LIMIT + 1)
-    ensemble = simulate(Problem(0.5), times, dimension=5, seeds=1)
+    ensemble = simulate(Problem(0.5), times, dimension=6, seeds=1)
     assert np.all(np.isinf(ensemble.standard_error("test_error")))
     with pytest.raises(ValueError, match="at most 200 times"):
         ensemble.mean("C_w")
@@ -284,7 +287,7 @@ def test_one_seed_and_many_times():
 
 
 def test_smallest_dimension_and_no_signal():
-    ensemble = simulate(Problem(0.01, sigma2=0.1), [0.0, 1.0], dimension=1, seeds=2)
+    ensemble = simulate(Problem(1.0, sigma2=0.1), [0.0, 1.0], dimension=1, seeds=2)
     assert ensemble.samples == 1
     assert np.all(np.isfinite(ensemble.test_error))
     nothing = simulate(Problem(0.5, signal=Bernoulli(value=0.0)), [0.0, 9.0], 10, seeds=1)
@@ -342,6 +345,12 @@ def test_noise_has_variance_sigma2():
     assert np.var(y - X @ w_star) == pytest.approx(0.3, rel=0.1)
 
 
+def test_a_delta_that_the_dimension_cannot_have_is_warned_of():
+    with pytest.warns(UserWarning, match=r"delta = 0\.4, -20 % from delta = 0\.5"):
+        assert simulate(Problem(0.5), [1.0], dimension=5, seeds=1).samples == 2
+    simulate(Problem(0.333), [1.0], dimension=100, seeds=1)  # 0.33 is near enough
+
+
 # --- arguments, progress, interruption -----------------------------------------------------------
 
 
@@ -358,7 +367,9 @@ def test_noise_has_variance_sigma2():
         ({"rng": -1}, ValueError, "rng"),
         ({"rng": "0"}, TypeError, "rng"),
         ({"rng": True}, TypeError, "rng"),
+        ({"problem": Problem(0.001)}, ValueError, r"at least 501 for delta = 0\.001"),
         ({"design": "uniform"}, ValueError, "design"),
+        ({"design": np.ones((5, 10))}, TypeError, r"array of shape \(5, 10\).*data=\(X, y\)"),
         ({"workers": 0}, ValueError, "workers"),
         ({"rtol": 0.0}, ValueError, "rtol"),
         ({"rtol": 1.0}, ValueError, "rtol"),
