@@ -15,6 +15,10 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Problem": "problem",
+    "GradientFlow": "dynamics.flow",
+    "GradientDescent": "dynamics.descent",
+    "SGD": "dynamics.sgd",
+    "StochasticFlow": "dynamics.stochastic",
     "Bernoulli": "signals",
     "BernoulliGaussian": "signals",
     "Discrete": "signals",

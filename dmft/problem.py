@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dmft.dynamics.base import Dynamics
+from dmft.dynamics.flow import GradientFlow
+from dmft.dynamics.registry import dynamics_from_config
 from dmft.networks.base import Network
 from dmft.networks.diagonal import Diagonal
 from dmft.networks.registry import network_from_config
@@ -14,7 +17,7 @@ from dmft.validation import require_in_range
 
 @dataclass(frozen=True)
 class Problem:
-    """Gradient flow of a diagonal network on random data in the limit d -> infinity.
+    """Training of a diagonal network on random data in the limit d -> infinity.
 
     n samples in dimension d with n/d -> delta, X of shape (n, d) with independent N(0, 1/d)
     entries, y = X w* + xi, xi ~ N(0, sigma2); loss |y - X w|^2/(2 n) + lam/(2 d) |layers|^2;
@@ -34,13 +37,16 @@ class Problem:
         Law of the entries of w*.
     network : Network or str
         Mirror map; a string names one with its default parameters.
+    dynamics : Dynamics
+        How the layers are trained: GradientFlow(), GradientDescent(step), SGD(step, batch) or
+        StochasticFlow(temperature).
 
     Raises
     ------
     ValueError
         If a number is out of its range or not finite, or the network's name is unknown.
     TypeError
-        If `signal` or `network` is of another type.
+        If `signal`, `network` or `dynamics` is of another type.
     """
 
     delta: float
@@ -49,6 +55,7 @@ class Problem:
     sigma2: float = 0.0
     signal: SignalLaw = field(default_factory=Bernoulli)
     network: Network | str = field(default_factory=Diagonal)
+    dynamics: Dynamics = field(default_factory=GradientFlow)
 
     def __post_init__(self) -> None:
         """Check every value and replace a network's name by the network."""
@@ -62,6 +69,8 @@ class Problem:
         if not isinstance(self.network, Network):
             raise TypeError(f"network must be a Network or its name; got {self.network!r}")
         self.network.validate(self.alpha, self.lam)
+        if not isinstance(self.dynamics, Dynamics):
+            raise TypeError(f"dynamics must be such as SGD(0.1, batch=0.1); got {self.dynamics!r}")
 
     @property
     def mirror(self) -> Network:
@@ -78,6 +87,7 @@ class Problem:
             "sigma2": self.sigma2,
             "signal": self.signal.config(),
             "network": self.mirror.config(),
+            "dynamics": self.dynamics.config(),
         }
 
     @classmethod
@@ -92,4 +102,6 @@ class Problem:
         values = dict(config)
         values["signal"] = signal_from_config(values["signal"])
         values["network"] = network_from_config(values["network"])
+        if "dynamics" in values:  # files of earlier versions hold flows only
+            values["dynamics"] = dynamics_from_config(values["dynamics"])
         return cls(**values)

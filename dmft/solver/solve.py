@@ -55,7 +55,7 @@ def solve(
     problem: Problem,
     t_max: float,
     t_eval: Any = None,
-    rtol: float = 1e-4,
+    rtol: float | None = None,
     rng: int = 0,
     *,
     grid: Grid | None = None,
@@ -73,9 +73,9 @@ def solve(
     t_eval : array_like, shape (T,), optional
         Increasing times in [0, t_max] at which the solution is given; the solver's nodes and 0
         where absent.
-    rtol : float
+    rtol : float, optional
         Relative accuracy of test and train error, in [1e-9, 0.1]; an error of 1e-3 rtol times
-        the value at t = 0 is always allowed.
+        the value at t = 0 is always allowed. 1e-4 where absent, and 1e-2 for training in steps.
     rng : int
         Seed of `Solution.sample_paths` and of random rules; >= 0.
     grid : Grid, optional
@@ -104,6 +104,15 @@ def solve(
     ----------
     arXiv:2510.01930 (the equations); arXiv:2112.07572 (their justification).
     """
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem must be a dmft.Problem; got {problem!r}")
+    if rtol is None:
+        rtol = problem.dynamics.default_rtol
+    if problem.dynamics.in_steps:
+        from dmft.solver.steps import solve_in_steps  # flows do without
+
+        _require_unset(problem, grid=grid, rule=rule)
+        return solve_in_steps(problem, t_max, t_eval, rtol, rng, progress)
     times = _checked(problem, t_max, t_eval, rtol, rng, grid, max_sweeps)
     # an iteration that diverges is reported by the solution
     with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -186,8 +195,6 @@ def _checked(
     problem: Any, t_max: Any, t_eval: Any, rtol: Any, rng: Any, grid: Any, max_sweeps: Any
 ) -> np.ndarray | None:
     """Check every argument of `solve`; return t_eval as an array."""
-    if not isinstance(problem, Problem):
-        raise TypeError(f"problem must be a dmft.Problem; got {problem!r}")
     require_in_range("t_max", t_max, low=0.0, low_open=True)
     require_in_range("rtol", rtol, low=1e-9, high=0.1)
     require_integer("rng", rng, low=0)
@@ -195,6 +202,12 @@ def _checked(
     if grid is not None and grid.t_max != t_max:
         raise ValueError(f"grid must end at t_max = {t_max!r}; got an end at {grid.t_max!r}")
     return None if t_eval is None else require_times("t_eval", t_eval, t_max)
+
+
+def _require_unset(problem: Problem, **arguments: Any) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{name} must be absent for {problem.dynamics!r}; got {value!r}")
 
 
 def _compile(progress: Progress) -> float:

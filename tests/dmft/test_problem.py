@@ -89,7 +89,7 @@ def test_bad_types(values, text):
 )
 def test_configuration_is_plain_and_rebuilds_the_problem(problem):
     config = json.loads(json.dumps(problem.config()))
-    assert list(config) == ["delta", "alpha", "lam", "sigma2", "signal", "network"]
+    assert list(config) == ["delta", "alpha", "lam", "sigma2", "signal", "network", "dynamics"]
     assert Problem.from_config(config) == problem
     assert Problem.from_config(config) == problem  # the dictionary was left as it was
     assert hash(Problem.from_config(config)) == hash(problem)

@@ -1,0 +1,89 @@
+"""What a dynamics states: how the layers move, and which samples a step sees.
+
+In steps, with t = k step and u_{-1} = u_0,
+
+    u_{k+1} = u_k + step velocity(u_k, h_k) + momentum (u_k - u_{k-1}),
+    h_k = (1/delta) X^T S_k (X w_k - y - zeta_k),
+
+with the network's own layer velocity, S_k the diagonal of sample weights of mean 1 (for SGD 1/b
+where the sample is in the batch of step k, else 0) and zeta_k fresh label noise. With `nesterov`
+the momentum acts before the step: it starts from u~_k = u_k + momentum (u_k - u_{k-1}), and h_k is
+that of u~_k.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from dmft.validation import require_in_range
+
+
+class Selection(NamedTuple):
+    """Which samples the steps see, in the limit d -> infinity; the default sees all of them.
+
+    Parameters
+    ----------
+    variance : float
+        Variance of a sample's weight in one step, given all earlier ones.
+    epoch : int
+        Length of an epoch in which each sample is seen once; 1 where steps are independent.
+    classes : int
+        Number of data sets used in turn; 0 where each step has one of its own.
+    share : float
+        Samples in one data set over n.
+    """
+
+    variance: float = 0.0
+    epoch: int = 1
+    classes: int = 1
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Dynamics(ABC):
+    """A way to train the layers."""
+
+    name: ClassVar[str]
+    in_steps: ClassVar[bool] = False  # whether time is a number of steps
+    default_rtol: ClassVar[float] = 1e-4  # accuracy where none is asked for
+
+    def config(self) -> dict[str, Any]:
+        """Return the parameters as plain numbers and strings, with the dynamics' `name`."""
+        return {"name": self.name, **vars(self)}
+
+
+class Descent(Dynamics):
+    """Training in steps; `selection` states which samples a step sees.
+
+    The dataclasses below it declare these fields, each in its own order.
+    """
+
+    in_steps: ClassVar[bool] = True
+    # Averages over random paths: each further digit costs 20 to 100 times the work.
+    default_rtol: ClassVar[float] = 1e-2
+
+    step: float
+    momentum: float
+    nesterov: bool
+    label_noise: float
+
+    def __post_init__(self) -> None:
+        """Check the parameters and store plain floats."""
+        values = {
+            "step": require_in_range("step", self.step, low=0.0, low_open=True),
+            "momentum": require_in_range(
+                "momentum", self.momentum, low=0.0, high=1.0, high_open=True
+            ),
+            "label_noise": require_in_range("label_noise", self.label_noise, low=0.0),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if not isinstance(self.nesterov, bool):
+            raise TypeError(f"nesterov must be True or False; got {self.nesterov!r}")
+
+    @property
+    def selection(self) -> Selection:
+        """Which samples the steps see."""
+        raise NotImplementedError

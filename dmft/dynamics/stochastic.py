@@ -1,0 +1,42 @@
+"""Stochastic gradient flow, the limit of SGD with small steps at fixed temperature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dmft.dynamics.base import Dynamics
+from dmft.validation import require_in_range
+
+
+@dataclass(frozen=True)
+class StochasticFlow(Dynamics):
+    """The limit step -> 0 of SGD at fixed temperature step (1/batch - 1).
+
+    Parameters
+    ----------
+    temperature : float
+        Step times the variance of a sample's weight in one step; >= 0.
+    label_noise : float
+        Step times the second moment of that weight, times the variance of the label noise; >= 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative or not finite.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dmft.StochasticFlow(temperature=0.2)
+    StochasticFlow(temperature=0.2, label_noise=0.0)
+    """
+
+    temperature: float
+    label_noise: float = 0.0
+    name: ClassVar[str] = "stochastic_flow"
+
+    def __post_init__(self) -> None:
+        """Check the parameters and store plain floats."""
+        for name in ("temperature", "label_noise"):
+            object.__setattr__(self, name, require_in_range(name, getattr(self, name), low=0.0))

@@ -1,0 +1,192 @@
+"""Responses of many linear recursions that share a memory, by adjoint sweeps.
+
+Each of P recursions ("paths") has its own coefficients; the memory M (lower triangular) is common:
+
+    x_{k+1} = J_k x_k + b_k (h_k + f_k) + momentum (x_k - x_{k-1}),
+    h_k     = y_k + sum_{l<k} M(k, l) h_l,        y_k = c_k . x_k,
+
+with x (L,) and everything 0 before the first step. With `nesterov` the momentum acts before the
+step: x_{k+1} = J_k x~_k + b_k (h_k + f_k) and y_k = c_k . x~_k at x~_k = x_k + momentum (x_k -
+x_{k-1}). The response of an output o . x_k, or o . x~_k, to the fields f_j is found by one sweep,
+
+    m_j      = b_j . lambda_{j+1}                        (the response to f_j),
+    q_j      = m_j + sum_{i>j} M(i, j) q_i,
+    kappa_j  = J_j^T lambda_{j+1} + c_j q_j,
+    lambda_j = kappa_j + momentum (lambda_{j+1} - lambda_{j+2}),
+               or (1 + momentum) kappa_j - momentum kappa_{j+1}   with `nesterov`,
+
+from lambda_k = o or kappa_k = o downwards: lambda and kappa are the derivatives of the output with
+respect to x and x~. Eight paths fill the lanes of a vector register. The sum over i, which is
+nearly all of the work (K^3/6 products a path for all outputs), is taken for four j at a time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from dmft.solvers.lanes import (
+    LANES,
+    add_scaled,
+    lane_sum,
+    load,
+    splat,
+    store,
+    store_tile,
+    zero_tile,
+)
+from numba import njit
+
+TILE = 4  # values of j whose sums stay in registers: two of sixteen registers for each
+
+
+class Responses:
+    """Coefficients of the recursions up to a step, from which responses are taken.
+
+    Parameters
+    ----------
+    systems : int
+        Number of independent sets of paths, each with a memory of its own.
+    paths : int
+        Paths of one system; a multiple of eight.
+    layers : int
+        Length L of x.
+    steps : int
+        Largest number of steps K.
+    momentum : float
+    nesterov : bool
+    """
+
+    def __init__(
+        self, systems: int, paths: int, layers: int, steps: int, momentum: float, nesterov: bool
+    ) -> None:
+        """Hold no coefficients yet."""
+        if paths % LANES:
+            raise ValueError(f"paths must be a multiple of {LANES}; got {paths!r}")
+        groups = paths // LANES
+        self.momentum, self.nesterov = momentum, nesterov
+        self._tiles = -(-steps // TILE)
+        self._jacobians = np.empty((systems, groups, steps, layers, layers, LANES))
+        self._inputs = np.empty((systems, groups, steps, layers, LANES))
+        self._outputs = np.empty((systems, groups, steps, layers, LANES))
+        self._memory = np.zeros((systems, self._tiles, self._tiles * TILE, TILE))
+
+    def set_output(self, k: int, c: np.ndarray) -> None:
+        """Set c_k, shape (L, systems, paths)."""
+        self._outputs[:, :, k] = _grouped(c)
+
+    def set_step(self, k: int, jacobians: np.ndarray, inputs: np.ndarray) -> None:
+        """Set J_k, shape (L, L, systems, paths), and b_k, shape (L, systems, paths)."""
+        self._jacobians[:, :, k] = _grouped(jacobians)
+        self._inputs[:, :, k] = _grouped(inputs)
+
+    def set_memory(self, k: int, row: np.ndarray) -> None:
+        """Set M(k, l) for l < k, shape (systems, k)."""
+        padded = np.zeros((len(row), self._tiles * TILE))
+        padded[:, :k] = row
+        self._memory[:, :, k] = padded.reshape(len(row), self._tiles, TILE)
+
+    def total(self, k: int, output: np.ndarray, seen: bool = True) -> np.ndarray:
+        """Return the sum over paths of the responses of an output at step k to earlier fields.
+
+        Parameters
+        ----------
+        k : int
+        output : ndarray, shape (L, systems, paths)
+            o of each path.
+        seen : bool
+            Whether the output is o . x~_k, which differs from o . x_k with `nesterov` only.
+
+        Returns
+        -------
+        ndarray, shape (systems, k)
+        """
+        start = _grouped(output)
+        rows = np.zeros((len(start), k))
+        for s in range(len(start)):
+            _add_responses(
+                self._jacobians[s],
+                self._inputs[s],
+                self._outputs[s],
+                self._memory[s],
+                start[s],
+                k,
+                seen and self.nesterov,
+                self.momentum,
+                self.nesterov,
+                rows[s],
+            )
+        return rows
+
+
+def _grouped(values: np.ndarray) -> np.ndarray:
+    """Return values (..., systems, paths) as (systems, groups, ..., 8)."""
+    paths = values.shape[-1]
+    split = values.reshape(*values.shape[:-1], paths // LANES, LANES)
+    return np.ascontiguousarray(np.moveaxis(split, (-3, -2), (0, 1)))
+
+
+@njit(cache=True, error_model="numpy")
+def _add_responses(
+    jacobians, inputs, outputs, memory, start, k, seen, momentum, nesterov, row
+):  # pragma: no cover
+    """Add the responses to f_0, ..., f_{k-1}, summed over the paths of one system, to `row` (k,).
+
+    Shapes: jacobians (G, K, L, L, 8), inputs and outputs (G, K, L, 8), start (G, L, 8); memory
+    (T, W, 4) with M(i, j) at [j // 4, i, j % 4].
+    """
+    groups, layers, width = start.shape[0], start.shape[1], memory.shape[1]
+    q = np.zeros((width, LANES))
+    total = np.zeros((width, LANES))
+    last = np.empty((layers, LANES))  # lambda_{j+1}
+    other = np.empty((layers, LANES))  # lambda_{j+2}, or kappa_{j+1} with nesterov
+    new = np.empty((layers, LANES))
+    far = np.empty((TILE, LANES))
+    for g in range(groups):
+        for a in range(layers):
+            value = load(start, g * layers + a)
+            store(last, a, (1.0 + momentum) * value if seen else value)
+            store(other, a, value if seen else splat(0.0))
+        for top in range((k - 1) // TILE * TILE, -1, -TILE):
+            end = min(top + TILE, k)
+            tile = zero_tile(4)
+            for i in range(end, k):
+                tile = add_scaled(tile, memory, (top // TILE * width + i) * TILE, load(q, i))
+            store_tile(far, 0, tile)
+            for j in range(end - 1, top - 1, -1):
+                at = (g * jacobians.shape[1] + j) * layers
+                m = load(inputs, at) * load(last, 0)
+                for a in range(1, layers):
+                    m = m + load(inputs, at + a) * load(last, a)
+                store(total, j, load(total, j) + m)
+                s = m + load(far, j - top)
+                for i in range(j + 1, end):
+                    s = s + memory[top // TILE, i, j - top] * load(q, i)
+                store(q, j, s)
+                for a in range(layers):
+                    value = load(outputs, at + a) * s
+                    for b in range(layers):
+                        value = value + load(jacobians, (at + b) * layers + a) * load(last, b)
+                    store(new, a, value)
+                for a in range(layers):
+                    value, old, previous = load(new, a), load(last, a), load(other, a)
+                    if nesterov:
+                        store(last, a, (1.0 + momentum) * value - momentum * previous)
+                        store(other, a, value)
+                    else:
+                        store(last, a, value + momentum * (old - previous))
+                        store(other, a, old)
+    for j in range(k):
+        row[j] += lane_sum(load(total, j))
+
+
+def compiled() -> bool:
+    """Return whether this process has loaded or compiled the sweep."""
+    return bool(getattr(_add_responses, "signatures", True))
+
+
+def compile_functions() -> None:
+    """Load or compile the sweep."""
+    responses = Responses(1, LANES, 1, 2, 0.0, False)
+    ones = np.ones((1, 1, LANES))
+    responses.set_output(0, ones)
+    responses.set_step(0, ones[None], ones)
+    responses.total(1, ones)

@@ -1,0 +1,53 @@
+"""Adjoint sweeps against the recursions themselves, differentiated one field at a time."""
+
+import numpy as np
+import pytest
+from dmft.solvers.recursions import Responses
+
+STEPS, LAYERS, PATHS = 11, 3, 16
+
+
+def perturbed_output(J, b, c, M, k, field, momentum, nesterov, seen):
+    """Return the output at step k of one path after a unit field at step `field`."""
+    x, before, h = np.zeros(LAYERS), np.zeros(LAYERS), np.zeros(STEPS)
+    for i in range(k + 1):
+        at = x + momentum * (x - before) if nesterov else x
+        if i == k:
+            return c[k] @ (at if seen else x)
+        h[i] = c[i] @ at + M[i, :i] @ h[:i]
+        inertia = 0.0 if nesterov else momentum * (x - before)
+        x, before = J[i] @ at + b[i] * (h[i] + (i == field)) + inertia, x
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("momentum", "nesterov", "seen"),
+    [(0.0, False, True), (0.7, False, True), (0.7, True, True), (0.7, True, False)],
+)
+def test_sweep_equals_differentiated_recursion(momentum, nesterov, seen):
+    rng = np.random.default_rng(3)
+    J = np.eye(LAYERS) + 0.2 * rng.normal(size=(2, PATHS, STEPS, LAYERS, LAYERS))
+    b, c = rng.normal(size=(2, 2, PATHS, STEPS, LAYERS))
+    M = 0.1 * np.tril(rng.normal(size=(2, STEPS, STEPS)), -1)
+    responses = Responses(2, PATHS, LAYERS, STEPS, momentum, nesterov)
+    for k in range(STEPS):
+        output = np.moveaxis(c[:, :, k], -1, 0)
+        responses.set_output(k, output)
+        responses.set_memory(k, M[:, k, :k])
+        responses.set_step(
+            k, np.moveaxis(J[:, :, k], (-2, -1), (0, 1)), np.moveaxis(b[:, :, k], -1, 0)
+        )
+    k = STEPS - 1
+    found = responses.total(k, output, seen)
+    for s in range(2):
+        for j in (0, 3, k - 1):
+            direct = sum(
+                perturbed_output(J[s, p], b[s, p], c[s, p], M[s], k, j, momentum, nesterov, seen)
+                for p in range(PATHS)
+            )
+            np.testing.assert_allclose(found[s, j], direct, rtol=1e-11, atol=1e-11)
+
+
+def test_paths_must_fill_registers():
+    with pytest.raises(ValueError, match="multiple of 8; got 12"):
+        Responses(1, 12, 2, 5, 0.0, False)
