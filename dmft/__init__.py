@@ -30,6 +30,7 @@ _HOME = {
     "Product": "networks.product",
     "solve": "solver.solve",
     "Solution": "solution",
+    "StepSolution": "step_solution",
     "load": "storage",
     "load_ensemble": "simulation.ensemble",
     "save_ensemble": "simulation.ensemble",

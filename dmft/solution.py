@@ -114,16 +114,20 @@ class Solution(Trajectory):
 
     def __post_init__(self) -> None:
         """Check the times and make all arrays read-only."""
-        averages = {f.name: read_only(getattr(self.averages, f.name)) for f in fields(Averages)}
         frozen = {
             "t": read_only(require_times("t", self.t)),
             "values": _functions(self.values),
             "error": _functions(self.error),
-            "averages": Averages(**averages),
             "stats": {k: v if np.ndim(v) == 0 else read_only(v) for k, v in self.stats.items()},
         }
         for name, value in frozen.items():
             object.__setattr__(self, name, value)
+        self._freeze_state()
+
+    def _freeze_state(self) -> None:
+        """Make the arrays of the solver's state read-only."""
+        averages = {f.name: read_only(getattr(self.averages, f.name)) for f in fields(Averages)}
+        object.__setattr__(self, "averages", Averages(**averages))
 
     def __call__(self, t: Any) -> Functions:
         """Return the observables at any times, to the accuracy of the solution.
@@ -223,7 +227,7 @@ class Solution(Trajectory):
         """Return everything that is stored; see `dmft.storage`."""
         settings = {
             "problem": configuration_of("problem", self.problem),
-            "t_max": self.grid.t_max,
+            "t_max": self._t_max,
             "rtol": float(self.rtol),
             "seed": int(self.seed),
         }
@@ -232,7 +236,7 @@ class Solution(Trajectory):
             "status": int(self.status),
             "message": self.message,
         }
-        groups = {"solver": self._solver_group(), "stats": Group.of_stats(self.stats)}
+        groups = {"solver": self._state_group(), "stats": Group.of_stats(self.stats)}
         content = Group(self.function_variables(), outcome, groups)
         return Record("DMFT of a diagonal network", settings, content)
 
@@ -240,24 +244,34 @@ class Solution(Trajectory):
     def from_record(cls, record: Record) -> Self:
         """Return the solution that `record` was made of."""
         content, settings = record.content, record.configuration
-        solver = content.groups["solver"]
         names = (*ONE_TIME, *TWO_TIME)
         return cls(
             problem=Problem.from_config(settings["problem"]),
             t=content["t"],
             values={name: content[name] for name in names},
             error={name: content[f"{cls.error_prefix}{name}"] for name in names},
-            grid=Grid(solver["edges"], int(solver.attributes["stages"])),
-            averages=Averages(**{name: solver[name] for name in AVERAGES}),
             rtol=settings["rtol"],
             seed=settings["seed"],
             success=bool(content.attributes["success"]),
             status=int(content.attributes["status"]),
             message=content.attributes["message"],
             stats=content.groups["stats"].as_stats(),
+            **cls._state(content.groups["solver"]),
         )
 
-    def _solver_group(self) -> Group:
+    @property
+    def _t_max(self) -> float:
+        return self.grid.t_max
+
+    @staticmethod
+    def _state(solver: Group) -> dict[str, Any]:
+        """Return the fields that `_state_group` has stored."""
+        return {
+            "grid": Grid(solver["edges"], int(solver.attributes["stages"])),
+            "averages": Averages(**{name: solver[name] for name in AVERAGES}),
+        }
+
+    def _state_group(self) -> Group:
         """Return what the solver needs to go on from the solution."""
         grid, time = self.grid, self.time_text
         times = {"start": (grid.nodes_with_start, "0 and the solver's nodes")}

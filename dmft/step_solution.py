@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from dmft.equations.observables import ONE_TIME, TWO_TIME
+from dmft.equations.observables import LONG_NAMES
 from dmft.equations.steps import StepKernels, descent_of, sample_layers
 from dmft.solution import Paths, Solution
+from dmft.storage import Group, Variable
+from dmft.trajectory import Functions, read_only
 from dmft.validation import require_integer
 
+ON_STEP = 1e-6  # distance of a time from a multiple of the step, in steps, that is rounding
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class StepSolution(Solution):
     """What `dmft.solve` returns for training in steps; see `Solution` for the common names.
 
@@ -35,11 +40,49 @@ class StepSolution(Solution):
 
     kernels: StepKernels
 
-    def _numbers(self) -> tuple[Any, ...]:
-        names = (*ONE_TIME, *TWO_TIME)
-        arrays = [self.t, *(self.values[n] for n in names), *(self.error[n] for n in names)]
-        scalars = (self.rtol, self.seed, self.success, self.status, self.message)
-        return (self.problem, scalars, *(a.tobytes() for a in arrays))
+    texts: ClassVar[Mapping[str, str]] = {
+        **LONG_NAMES,
+        "R_w": "response E d theta_k/d f_l to a field added to h_l in the update, 0 for l >= k",
+        "R_r": "response of the residual at step k to one at step l, 0 for l >= k",
+    }
+
+    def _freeze_state(self) -> None:
+        object.__setattr__(self, "kernels", StepKernels(*map(read_only, self.kernels)))
+
+    def __call__(self, t: Any) -> Functions:
+        """Return the observables at times that are among those of the solution.
+
+        Raises
+        ------
+        ValueError
+            If a time is not among them.
+        """
+        place = self._places("t", t)
+        names = [name for name, value in self.values.items() if value.ndim == 1]
+        return Functions({name: self.values[name][place] for name in names})
+
+    def at(self, t: Any, s: Any) -> Functions:
+        """Return the two-time functions at pairs of times of the solution; see `Solution.at`."""
+        rows, columns = self._places("t", t), self._places("s", s)
+        place = (rows.reshape(rows.shape + (1,) * columns.ndim), columns)
+        names = [name for name, value in self.values.items() if value.ndim == 2]
+        return Functions({name: self.values[name][place] for name in names})
+
+    def _places(self, name: str, t: Any) -> np.ndarray:
+        """Return the indices of times in `self.t`."""
+        times = np.asarray(t, dtype=float)
+        last = len(self.t) - 1
+        after = np.clip(np.searchsorted(self.t, times), 0, last)
+        before = np.maximum(after - 1, 0)
+        nearer = np.abs(self.t[before] - times) < np.abs(self.t[after] - times)
+        place = np.where(nearer, before, after)
+        off = ~(np.abs(self.t[place] - times) <= ON_STEP * descent_of(self.problem).step)
+        if np.any(off):
+            raise ValueError(
+                f"{name} must be among the times of the solution, which was solved in steps; got "
+                f"{times[off].flat[0]!r}: solve again with it in t_eval"
+            )
+        return place
 
     def sample_paths(self, n: int, rng: int | np.random.Generator | None = None) -> Paths:
         """Draw trajectories of one coordinate at the times `t`; see `Solution.sample_paths`."""
@@ -55,3 +98,25 @@ class StepSolution(Solution):
         pair = network.layer_pair(problem.alpha, problem.lam, np.zeros((1, 1)), np.zeros(1))
         u, v = (None, None) if pair is None else layers[..., at]
         return Paths(self.t, H[:, at], u, v, w, w_star)
+
+    @property
+    def _t_max(self) -> float:
+        return float(self.t[-1])
+
+    @staticmethod
+    def _state(solver: Group) -> dict[str, Any]:
+        kernels = StepKernels(solver["memory"], solver["factor"])
+        return {"grid": None, "averages": None, "kernels": kernels}
+
+    def _state_group(self) -> Group:
+        step = "number of the step"
+        steps, columns = self.kernels.factor.shape
+        return Group(
+            {
+                "k": Variable(("k",), np.arange(steps), step),
+                "l": Variable(("l",), np.arange(steps), f"second {step}"),
+                "z": Variable(("z",), np.arange(columns), "index of independent normals"),
+                "memory": Variable(("k", "l"), self.kernels.memory, "R_w/delta that steps keep"),
+                "factor": Variable(("k", "z"), self.kernels.factor, "factor of the noise"),
+            }
+        )

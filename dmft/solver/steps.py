@@ -28,7 +28,7 @@ import numpy as np
 from dmft.equations.steps import Draws, March, StepKernels, descent_of, kernels, march, observables
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
-from dmft.step_solution import StepSolution
+from dmft.step_solution import ON_STEP, StepSolution
 from dmft.validation import require_in_range, require_integer, require_times
 
 SYSTEMS = 8  # sets of paths whose spread gives the error: Student's factor is 2.4, for 4 it is 3.2
@@ -45,7 +45,6 @@ LINEAR_ERROR = 1e-10  # relative rounding errors of a linear network's march, 1e
 # Multiplications of one round, some twenty to sixty seconds' worth.
 LARGEST_WORK = 2e11
 CHUNK = 2.5e8  # bytes that the coefficients of the systems marched at once may take
-ON_STEP = 1e-6  # distance of a time from a multiple of the step, in steps, that is rounding
 FLOOR = 1e-3  # error allowed, over rtol times the value at t = 0, where a value has become small
 
 Progress = Callable[[str], None]

@@ -1,0 +1,78 @@
+"""Solutions of training in steps: what they give, and that files hold all of it."""
+
+import numpy as np
+import pytest
+
+import dmft
+
+PROBLEM = dmft.Problem(delta=0.5, sigma2=0.1, dynamics=dmft.SGD(0.1, 0.25, label_noise=0.1))
+
+
+@pytest.fixture(scope="module")
+def solution():
+    return dmft.solve(PROBLEM, t_max=1.0, t_eval=[0.0, 0.3, 1.0], rtol=0.05, rng=3)
+
+
+def test_outcome(solution):
+    assert solution.success
+    assert solution.status == 0
+    assert isinstance(solution, dmft.Solution)
+    assert solution.C_w.shape == solution.error["R_w"].shape == (3, 3)
+    assert np.all(np.triu(solution.R_w) == 0)
+    assert solution.R_w[1, 0] < 0
+    assert solution.error["test_error"][2] < 0.05 * solution.test_error[2]
+
+
+def test_same_seed_same_solution(solution):
+    assert dmft.solve(PROBLEM, t_max=1.0, t_eval=[0.0, 0.3, 1.0], rtol=0.05, rng=3) == solution
+    assert dmft.solve(PROBLEM, t_max=1.0, t_eval=[0.0, 0.3, 1.0], rtol=0.05, rng=4) != solution
+
+
+def test_file_holds_the_solution(solution, tmp_path):
+    solution.save(tmp_path / "run.h5")
+    loaded = dmft.load(tmp_path / "run.h5")
+    assert loaded == solution
+    np.testing.assert_array_equal(loaded.sample_paths(5, 1).w, solution.sample_paths(5, 1).w)
+    assert isinstance(dmft.Solution.load(tmp_path / "run.h5"), dmft.StepSolution)
+
+
+def test_sample_paths_have_the_solution_s_averages(solution):
+    paths = solution.sample_paths(20000, 0)
+    theta = paths.w - paths.w_star[:, None]
+    np.testing.assert_allclose(theta.T @ theta / 20000, solution.C_w, rtol=0.08)
+    np.testing.assert_allclose(0.5 * (paths.u**2 - paths.v**2), paths.w, atol=1e-12)
+    # H_3 is the step times the sum of h_0, h_1, h_2, and u is its product at small steps
+    np.testing.assert_allclose(paths.H[:, 0], 0.0)
+    assert np.corrcoef(paths.H[:, 1], np.log(paths.v[:, 1] / paths.u[:, 1]))[0, 1] > 0.99
+
+
+def test_values_between_steps_are_refused(solution):
+    assert solution(0.3).test_error == solution.test_error[1]
+    assert solution.at(1.0, 0.3).C_w == solution.C_w[2, 1]
+    with pytest.raises(ValueError, match=r"t must be among the times .* got .*0.25"):
+        solution(0.25)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"t_eval": [0.05]}, r"t_eval must hold multiples of step = 0.1; got 0.05"),
+        ({"t_eval": [0.0, 2.0]}, "t_eval must be"),
+        ({"rtol": 0.5}, "rtol must satisfy"),
+        ({"rng": -1}, "rng must be an integer >= 0"),
+        ({"grid": "fine"}, "grid must be absent for SGD"),
+        ({"t_max": -1.0}, "t_max must satisfy"),
+        ({"t_max": 1e4}, "t_max must be at most about .* steps"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        dmft.solve(PROBLEM, **{"t_max": 1.0, **arguments})
+
+
+def test_unstable_training_is_a_result():
+    problem = dmft.Problem(delta=0.5, sigma2=0.1, dynamics=dmft.SGD(0.3, 0.1))
+    solution = dmft.solve(problem, t_max=15.0, t_eval=[0.0, 15.0])
+    assert solution.status == 3
+    assert not solution.success
+    assert "Unstable" in solution.message
