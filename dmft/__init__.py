@@ -19,6 +19,7 @@ _HOME = {
     "GradientDescent": "dynamics.descent",
     "SGD": "dynamics.sgd",
     "StochasticFlow": "dynamics.stochastic",
+    "QuadraticProblem": "quadratic.problem",
     "Bernoulli": "signals",
     "BernoulliGaussian": "signals",
     "Discrete": "signals",
@@ -50,11 +51,16 @@ _HOME = {
     "saddle_to_saddle": "limits.saddles",
 }
 
-__all__ = sorted(_HOME)
+# Rooms whose own names are public too, as in dmft.quadratic.recovery_threshold.
+_ROOMS = ("quadratic",)
+
+__all__ = sorted([*_HOME, *_ROOMS])
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module at first use."""
+    if name in _ROOMS:
+        return importlib.import_module(f"dmft.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'dmft' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"dmft.{_HOME[name]}"), name)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dmft.models import for_every_model
 from dmft.problem import Problem
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class SteadyState:
         return self.observed.cdf(self.denoiser.observation(x, strict), strict)
 
 
+@for_every_model
 def steady_state(problem: Problem) -> SteadyState:
     """Return the limit t -> infinity of the flow.
 

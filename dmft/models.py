@@ -1,0 +1,34 @@
+"""The verbs of `dmft` for problems of any model."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def for_every_model(verb: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a problem of another model do `verb` its own way.
+
+    The first argument is a problem, or has one as `problem`. A model names the modules of its
+    verbs in the problem's `verbs`, as in {"solve": "dmft.quadratic.solve"}; each is imported when
+    first used, and holds a function named like the verb. Whatever has no such entry goes to the
+    decorated function, which checks it.
+    """
+    name = verb.__name__
+
+    @wraps(verb)
+    def chosen(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        problem = kwargs.get("problem", getattr(first, "problem", first))
+        module = getattr(problem, "verbs", {}).get(name)
+        if module is None:
+            return verb(*args, **kwargs)
+        own: Callable[Arguments, Result] = getattr(importlib.import_module(module), name)
+        return own(*args, **kwargs)
+
+    return chosen
