@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from dmft.interrupts import deferred
+
 __version__ = "0.1.0"
 
 _HOME = {
@@ -63,7 +65,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"dmft.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'dmft' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"dmft.{_HOME[name]}"), name)
+    with deferred():  # an import that is interrupted leaves half of a module behind
+        value = getattr(importlib.import_module(f"dmft.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 

@@ -17,7 +17,6 @@ from dmft.solvers.lanes import (
     INNER,
     LANES,
     add_scaled,
-    is_loaded,
     load,
     splat,
     store,
@@ -263,11 +262,6 @@ def filtered(response, S, scale, C, p):
         for j in range(i + 1):
             covariance[i, j] = covariance[j, i] = scale * square[i, j]
     return K, covariance
-
-
-def compiled() -> bool:
-    """Whether both kernels are compiled, or loaded from numba's cache."""
-    return is_loaded(feedback, filtered)
 
 
 def compile_kernels() -> None:

@@ -42,11 +42,6 @@ DOUBLES = 8  # bytes that a double is aligned to; arrays promise no more
 FUSED = ("contract",)  # a * b + c may round once
 
 
-def is_loaded(*functions: Any) -> bool:
-    """Whether functions are compiled, loaded from numba's cache, or plain Python."""
-    return bool(config.DISABLE_JIT or all(f.signatures for f in functions))  # type: ignore[attr-defined]
-
-
 def _operation(definition: Any = None, **options: Any) -> Any:
     """Make an operation of compiled code; callers leave out its first argument."""
     if definition is None:

@@ -73,3 +73,8 @@ def square_root(
     kept = np.count_nonzero(values > tolerance * values[-1:])
     axes = axes[:, len(values) - kept :][:, ::-1]
     return (rows.T @ axes) / metric[:, None]
+
+
+def compile_kernels() -> None:
+    """Compile the decomposition, or load it from numba's cache."""
+    square_root(np.eye(1), np.ones(1), 0.0)

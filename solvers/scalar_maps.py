@@ -147,3 +147,11 @@ def evaluate(code, H, parameters, table):
         for i in range(H.shape[1]):
             w[m, i], D[m, i] = mirror(code, H[m, i], parameters[i], table)
     return w, D
+
+
+def compile_kernels() -> None:
+    """Compile the maps, or load them from numba's cache."""
+    one, table = np.ones((1, 1)), np.empty((0, 3))
+    evaluate(LINEAR, one, one, table)
+    evaluate(LINEAR, np.broadcast_to(one, (1, 1)), one, table)  # of an array that is read-only
+    inverse(LINEAR, 1.0, one[0], table)

@@ -144,3 +144,10 @@ def place(nodes: np.ndarray, thresholds: Thresholds, z: np.ndarray) -> np.ndarra
     positions, slopes, width = thresholds
     _place(nodes, np.sort(positions), np.ascontiguousarray(slopes), width, z, factors)
     return factors
+
+
+def compile_kernels() -> None:
+    """Compile the coordinate and its inverse, or load them from numba's cache."""
+    thresholds = Thresholds(np.zeros(1), np.ones(1), 1.0)
+    stretched(0.0, thresholds.positions, thresholds.width)
+    place(np.zeros((1, 2)), thresholds, np.zeros((1, 2)))

@@ -36,7 +36,6 @@ from dmft.solvers.lanes import (
     all_lanes,
     any_lane,
     gather,
-    is_loaded,
     lane_sum,
     load,
     load_tile,
@@ -583,11 +582,6 @@ def _filled_up(weights: np.ndarray) -> np.ndarray:
     filled = np.zeros(LANES * -(-len(weights) // LANES))
     filled[: len(weights)] = weights
     return filled
-
-
-def compiled() -> bool:
-    """Whether both kernels are compiled, or loaded from numba's cache."""
-    return is_loaded(_solve_chunk, _sum_chunk)
 
 
 def compile_kernels() -> None:

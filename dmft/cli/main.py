@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import dmft
 from dmft.cli.options import TABLES, Option
+from dmft.interrupts import deferred, interruptible
 from dmft.parallel import BLAS_THREADS
 
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -53,13 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        parsed = build_parser().parse_args(words)
-        _hold_threads()
-        from dmft.cli.commands import COMMANDS
-
-        code = COMMANDS[parsed.command](parsed)
-        sys.stdout.flush()
-        return code
+        with interruptible():
+            return _run(words)
     except SystemExit as stop:  # of --help and --version
         return int(stop.code or 0)
     except KeyboardInterrupt:
@@ -72,6 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failure(words, error, BAD_INPUT)
     except RuntimeError as error:
         return _failure(words, error, NOT_DONE)
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run a command and return its exit code."""
+    parsed = build_parser().parse_args(words)
+    _hold_threads()
+    with deferred():  # an import that is interrupted leaves half of a module behind
+        from dmft.cli.commands import COMMANDS
+    code = COMMANDS[parsed.command](parsed)
+    sys.stdout.flush()
+    return code
 
 
 def _hold_threads() -> None:

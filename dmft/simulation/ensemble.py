@@ -14,6 +14,7 @@ import numpy as np
 
 from dmft import parallel
 from dmft.equations.observables import LONG_NAMES
+from dmft.interrupts import deferred, interruptible
 from dmft.problem import Problem
 from dmft.simulation.data import (
     Data,
@@ -284,9 +285,11 @@ def simulate(
     task = functools.partial(_one_seed, problem, t, dimension, design, rtol)
     children = np.random.SeedSequence(seed).spawn(seeds)
     results: dict[int, _Run] = {}
-    import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
+    with deferred():
+        import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
 
-    with parallel.single_blas_thread(), closing(_each_seed(task, children, workers)) as done:
+    each = _each_seed(task, children, workers)
+    with interruptible(), parallel.single_blas_thread(), closing(each) as done:
         for k, result in done:
             results[k] = result
             if progress is not None:

@@ -29,9 +29,11 @@ from typing import Any
 
 import numpy as np
 
+from dmft import compilation
 from dmft.equations.averages import Averages
 from dmft.equations.noise_rules import NoiseRule, QuadraticRule, SparseRule
 from dmft.equations.observables import TWO_TIME, one_time_functions, two_time_functions
+from dmft.interrupts import interruptible
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
 from dmft.solution import Solution
@@ -51,6 +53,7 @@ from dmft.validation import require_in_range, require_integer, require_times
 UNCOVERED = 0.02
 
 
+@interruptible()
 def solve(
     problem: Problem,
     t_max: float,
@@ -133,7 +136,7 @@ def _solve(
     """Solve with arguments that have been checked."""
     started = time.perf_counter()
     run = Run(Tolerance(rtol), max_sweeps, progress or (lambda text: None))
-    compile_time = _compile(run.progress)
+    compile_time = compilation.load(progress=run.progress)
 
     adapt = grid is None
     if rule is None and problem.mirror.linear:
@@ -208,19 +211,6 @@ def _require_unset(problem: Problem, **arguments: Any) -> None:
     for name, value in arguments.items():
         if value is not None:
             raise ValueError(f"{name} must be absent for {problem.dynamics!r}; got {value!r}")
-
-
-def _compile(progress: Progress) -> float:
-    """Load or compile the kernels and return the seconds that took."""
-    started = time.perf_counter()
-    from dmft.solvers import causal_operators, principal_modes, volterra
-
-    if not (volterra.compiled() and causal_operators.compiled()):
-        progress("loading the compiled kernels (the first run on a machine compiles them)")
-        volterra.compile_kernels()
-        causal_operators.compile_kernels()
-        principal_modes.square_root(np.eye(1), np.ones(1), 0.0)
-    return time.perf_counter() - started
 
 
 def _resolve_time(

@@ -6,7 +6,7 @@ from dmft.solvers import volterra
 from dmft.solvers.collocation import Grid
 from dmft.solvers.map_codes import HYPERBOLIC, LINEAR, POWER, TABLE
 from dmft.solvers.scalar_maps import evaluate
-from dmft.solvers.volterra import compile_kernels, mean_response, solve_paths
+from dmft.solvers.volterra import mean_response, solve_paths
 from scipy.optimize import root
 
 from dmft.networks.product import product_table
@@ -364,8 +364,3 @@ def test_panel_matrices_need_no_pivoting(stages):
     for D in np.exp(rng.uniform(-8, 8, (200, stages))):
         matrix = np.eye(stages) + A * D
         assert all(np.linalg.det(matrix[:k, :k]) > 0 for k in range(1, stages + 1))
-
-
-def test_kernels_are_compiled_on_request():
-    compile_kernels()
-    assert volterra.compiled()

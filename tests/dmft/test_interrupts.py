@@ -1,0 +1,73 @@
+import signal
+import threading
+
+import pytest
+
+from dmft.interrupts import deferred, interruptible
+
+
+@pytest.fixture(autouse=True)
+def _handler_comes_back():
+    before = signal.getsignal(signal.SIGINT)
+    assert before is signal.default_int_handler
+    yield
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_deferred_interrupt_comes_after_the_block():
+    done = []
+
+    def work():
+        with deferred():
+            signal.raise_signal(signal.SIGINT)
+            with deferred():
+                signal.raise_signal(signal.SIGINT)
+            done.append("block")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["block"]
+
+
+def test_a_handler_of_the_caller_stays_in_charge():
+    seen = []
+    own = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        with interruptible(), deferred():
+            signal.raise_signal(signal.SIGINT)
+            assert seen == []
+        assert seen == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, own)
+
+
+@pytest.mark.parametrize("what", ["lost", "another error"])
+def test_what_becomes_of_an_interrupt_inside_does_not_matter(what):
+    @interruptible()
+    def work():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            if what == "another error":
+                raise SystemError("returned a result with an exception set") from interrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
+def test_other_errors_pass():
+    with pytest.raises(SystemError, match="a real one"), interruptible():
+        raise SystemError("a real one")
+
+
+def test_other_threads_neither_hold_back_nor_fail():
+    done = []
+
+    def work():
+        with interruptible(), deferred():
+            done.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [signal.default_int_handler]
