@@ -19,7 +19,10 @@ FLOW = tuple(
     f"dmft.solvers.{name}"
     for name in ("causal_operators", "principal_modes", "scalar_maps", "stretching", "volterra")
 )
-"""Modules of the compiled functions of gradient flow; each has a function `compile_kernels`."""
+"""Modules of the compiled functions of gradient flow; each has a function `compile_functions`."""
+
+STEPS = ("dmft.solvers.recursions",)
+"""The same of training in steps."""
 
 _loaded: set[str] = set()
 
@@ -36,7 +39,7 @@ def load(
     Parameters
     ----------
     modules : sequence of str
-        Full names; each module has a function `compile_kernels` without arguments that calls
+        Full names; each module has a function `compile_functions` without arguments that calls
         its compiled functions once with every type of arguments that occurs.
     progress : callable, optional
         Receives a line of text before anything is loaded.
@@ -55,7 +58,7 @@ def load(
     started = time.perf_counter()
     missing = [name for name in modules if name not in _loaded]
     if missing:
-        progress("loading the compiled kernels (the first run on a machine compiles them)")
+        progress("loading the compiled functions (the first run on a machine compiles them)")
         if not _cached(missing):
             _compile_apart(missing)
         for name in missing:
@@ -67,7 +70,7 @@ def load(
 
 def compile_here(module: str) -> None:
     """Load or compile the functions of one module in this process."""
-    importlib.import_module(module).compile_kernels()
+    importlib.import_module(module).compile_functions()
 
 
 def _cached(modules: Sequence[str]) -> bool:

@@ -264,7 +264,7 @@ def filtered(response, S, scale, C, p):
     return K, covariance
 
 
-def compile_kernels() -> None:
+def compile_functions() -> None:
     """Compile both kernels, or load them from numba's cache."""
     C = np.eye(3)
     response, _ = feedback(np.eye(2), padded(np.eye(2)), 1.0, C, 2)

@@ -75,6 +75,6 @@ def square_root(
     return (rows.T @ axes) / metric[:, None]
 
 
-def compile_kernels() -> None:
+def compile_functions() -> None:
     """Compile the decomposition, or load it from numba's cache."""
     square_root(np.eye(1), np.ones(1), 0.0)

@@ -178,11 +178,6 @@ def _add_responses(
         row[j] += lane_sum(load(total, j))
 
 
-def compiled() -> bool:
-    """Return whether this process has loaded or compiled the sweep."""
-    return bool(getattr(_add_responses, "signatures", True))
-
-
 def compile_functions() -> None:
     """Load or compile the sweep."""
     responses = Responses(1, LANES, 1, 2, 0.0, False)

@@ -149,7 +149,7 @@ def evaluate(code, H, parameters, table):
     return w, D
 
 
-def compile_kernels() -> None:
+def compile_functions() -> None:
     """Compile the maps, or load them from numba's cache."""
     one, table = np.ones((1, 1)), np.empty((0, 3))
     evaluate(LINEAR, one, one, table)

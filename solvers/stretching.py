@@ -146,8 +146,8 @@ def place(nodes: np.ndarray, thresholds: Thresholds, z: np.ndarray) -> np.ndarra
     return factors
 
 
-def compile_kernels() -> None:
+def compile_functions() -> None:
     """Compile the coordinate and its inverse, or load them from numba's cache."""
     thresholds = Thresholds(np.zeros(1), np.ones(1), 1.0)
-    stretched(0.0, thresholds.positions, thresholds.width)
+    ranges(np.zeros((1, 1)), thresholds, 1.0)
     place(np.zeros((1, 2)), thresholds, np.zeros((1, 2)))

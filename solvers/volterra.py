@@ -584,7 +584,7 @@ def _filled_up(weights: np.ndarray) -> np.ndarray:
     return filled
 
 
-def compile_kernels() -> None:
+def compile_functions() -> None:
     """Compile both kernels, or load them from numba's cache."""
     one = np.ones((1, 2))
     K = 0.1 * np.eye(2)

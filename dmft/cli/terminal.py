@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 # Without a terminal this stage of `dmft.solve` alone is announced, if it lasts: it compiles.
-SLOW_STAGE = "loading the compiled kernels"
+SLOW_STAGE = "loading the compiled functions"
 PATIENCE = 2.0  # seconds
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from dmft import compilation
 from dmft.equations.steps import Draws, March, StepKernels, descent_of, kernels, march, observables
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
@@ -88,7 +89,7 @@ def solve_in_steps(
     say = progress or (lambda text: None)
     with single_blas_thread(), np.errstate(all="ignore"):
         started = time.perf_counter()
-        compile_time = _compile(say)
+        compile_time = compilation.load(compilation.STEPS, say)
         rounds = _rounds(problem, at, rtol, rng, say)
         return _solution(problem, at, rounds, rtol, rng, started, compile_time)
 
@@ -324,17 +325,6 @@ def _unstable(problem: Problem, rounds: list[_Round]) -> bool:
     if last.count < DECISIVE_PATHS:
         return False
     return not last.finite or last.spread > UNSTABLE_SPREAD
-
-
-def _compile(say: Progress) -> float:
-    """Load or compile the kernel and return the seconds that took."""
-    started = time.perf_counter()
-    from dmft.solvers import recursions
-
-    if not recursions.compiled():
-        say("loading the compiled functions (the first run on a machine compiles them)")
-        recursions.compile_functions()
-    return time.perf_counter() - started
 
 
 def _solution(

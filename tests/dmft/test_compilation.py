@@ -23,8 +23,10 @@ class Compilations(event.Listener):
 
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
-def test_solves_compile_nothing_once_the_kernels_are_loaded():
+def test_solves_compile_nothing_once_they_have_been_loaded():
     compilation.load()
+    compilation.load(compilation.STEPS)
+    steps = dmft.Problem(0.5, 1.0, dynamics=dmft.SGD(0.1, 0.25))
     with event.install_listener("numba:compile", Compilations()) as compilations:
         for problem, t_max in (
             (dmft.Problem(0.5, 1.0, 0.1, 0.1), 10.0),
@@ -35,6 +37,7 @@ def test_solves_compile_nothing_once_the_kernels_are_loaded():
             (dmft.Problem(0.5, 0.5, network=dmft.Product((1.0, 0.5, 0.5))), 3.0),
         ):
             assert dmft.solve(problem, t_max, rtol=1e-2).success
+        assert dmft.solve(steps, 1.0, rtol=0.1).success
     assert compilations.names == []
 
 
