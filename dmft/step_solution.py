@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from dmft.dynamics.base import ON_STEP
 from dmft.equations.observables import LONG_NAMES
 from dmft.equations.steps import StepKernels, descent_of, sample_layers
 from dmft.solution import Paths, Solution
 from dmft.storage import Group, Variable
 from dmft.trajectory import Functions, read_only
 from dmft.validation import require_integer
-
-ON_STEP = 1e-6  # distance of a time from a multiple of the step, in steps, that is rounding
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,7 +91,7 @@ class StepSolution(Solution):
         w_star = problem.signal.sample(generator, n)
         layers, h = sample_layers(problem, self.kernels, w_star, generator)
         H = np.concatenate([np.zeros((n, 1)), np.cumsum(step * h, axis=1)], axis=1)
-        at = np.rint(self.t / step).astype(int)
+        at = descent_of(problem).steps_of(self.t)
         network = problem.mirror
         w = np.stack([network.output_weight(layers[..., k]) for k in at], axis=1)
         pair = network.layer_pair(problem.alpha, problem.lam, np.zeros((1, 1)), np.zeros(1))

@@ -17,7 +17,11 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from dmft.validation import require_in_range
+
+ON_STEP = 1e-6  # distance of a time from a multiple of the step, in steps, that is rounding
 
 
 class Selection(NamedTuple):
@@ -47,24 +51,32 @@ class Dynamics(ABC):
 
     name: ClassVar[str]
     in_steps: ClassVar[bool] = False  # whether time is a number of steps
+    noisy: ClassVar[bool] = False  # whether the flow of the layers has a white noise
     default_rtol: ClassVar[float] = 1e-4  # accuracy where none is asked for
 
     def config(self) -> dict[str, Any]:
         """Return the parameters as plain numbers and strings, with the dynamics' `name`."""
         return {"name": self.name, **vars(self)}
 
+    def require_simulated(self, times: np.ndarray) -> None:  # noqa: B027
+        """Raise ValueError where a simulation cannot give values at `times` (T,)."""
+
 
 class Descent(Dynamics):
     """Training in steps; `selection` states which samples a step sees.
 
-    The dataclasses below it declare these fields, each in its own order.
+    The dataclasses below it declare these fields, each in its own order; who sees all samples in
+    every step declares neither `batch` nor `sampling`.
     """
 
     in_steps: ClassVar[bool] = True
     # Averages over random paths: each further digit costs 20 to 100 times the work.
+    noisy: ClassVar[bool] = False  # whether the flow of the layers has a white noise
     default_rtol: ClassVar[float] = 1e-2
 
     step: float
+    batch: float = 1.0
+    sampling: str = "without_replacement"
     momentum: float
     nesterov: bool
     label_noise: float
@@ -87,3 +99,25 @@ class Descent(Dynamics):
     def selection(self) -> Selection:
         """Which samples the steps see."""
         raise NotImplementedError
+
+    def require_simulated(self, times: np.ndarray) -> None:
+        """Raise ValueError if a time is not a multiple of the step."""
+        self.steps_of(times)
+
+    def steps_of(self, times: np.ndarray) -> np.ndarray:
+        """Return the whole numbers of steps k of times t = k step, shape of `times`.
+
+        Raises
+        ------
+        ValueError
+            If a time is not a multiple of the step.
+        """
+        steps = np.rint(times / self.step)
+        off = np.abs(times / self.step - steps) > ON_STEP * np.maximum(1.0, steps)
+        if np.any(off):
+            wrong = float(times[off].flat[0])
+            raise ValueError(
+                f"t_eval must hold multiples of step = {self.step:g}; got {wrong:g}, next to "
+                f"{self.step * round(wrong / self.step):.10g}"
+            )
+        return steps.astype(int)

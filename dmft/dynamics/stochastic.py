@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from dmft.dynamics.base import Dynamics
 from dmft.validation import require_in_range
 
@@ -35,8 +37,16 @@ class StochasticFlow(Dynamics):
     temperature: float
     label_noise: float = 0.0
     name: ClassVar[str] = "stochastic_flow"
+    noisy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the parameters and store plain floats."""
         for name in ("temperature", "label_noise"):
             object.__setattr__(self, name, require_in_range(name, getattr(self, name), low=0.0))
+
+    def require_simulated(self, times: np.ndarray) -> None:
+        """Raise ValueError: a limit of training in steps has no simulation of its own."""
+        raise ValueError(
+            "dynamics must be in steps to be simulated: SGD(step, batch) with a small step and "
+            f"step (1/batch - 1) = {self.temperature:g}; got {self!r}"
+        )

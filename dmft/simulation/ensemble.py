@@ -27,6 +27,7 @@ from dmft.simulation.data import (
     samples,
 )
 from dmft.simulation.flow import Flow
+from dmft.simulation.steps import descend
 from dmft.storage import Group, Record, Variable, configuration_of
 from dmft.trajectory import Functions, Trajectory, read_only
 from dmft.validation import require_in_range, require_integer, require_times
@@ -270,6 +271,7 @@ def simulate(
     """
     check_problem(problem)
     t = require_times("t_eval", t_eval)
+    problem.dynamics.require_simulated(t)
     dimension = check_dimension(problem, dimension)
     seeds = require_integer("seeds", seeds, low=1)
     check_design(design)
@@ -320,17 +322,30 @@ def _one_seed(
     rtol: float,
     child: np.random.SeedSequence,
 ) -> _Run:
-    from dmft.solvers.stiff_ode import integrate
-
     start = time.perf_counter()
     data = drawn_data(problem, dimension, design, child)
-    # a trial step may overflow; it is then rejected
+    # a trial step of a flow may overflow; it is then rejected
     with np.errstate(all="ignore"):
-        flow = Flow(problem, data, rtol)
-        states, work = integrate(flow, flow.start, t)
-        weights = np.stack([problem.mirror.output_weight(flow.layers(z)) for z in states])
-    stats = {"wall_time": time.perf_counter() - start, **vars(work)}
-    return _Run(_observables(weights, data), stats)
+        if problem.dynamics.in_steps:
+            own = np.random.SeedSequence(child.entropy, spawn_key=(*child.spawn_key, 0))
+            weights, steps = descend(problem, data, t, np.random.default_rng(own))
+            work: dict[str, Any] = {"steps": steps}
+        else:
+            weights, work = _integrated(problem, data, t, rtol)
+        values = _observables(weights, data)
+    return _Run(values, {"wall_time": time.perf_counter() - start, **work})
+
+
+def _integrated(
+    problem: Problem, data: Data, t: np.ndarray, rtol: float
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the weights (T, d) along the flow, and counts of the work."""
+    from dmft.solvers.stiff_ode import integrate
+
+    flow = Flow(problem, data, rtol)
+    states, work = integrate(flow, flow.start, t)
+    weights = np.stack([problem.mirror.output_weight(flow.layers(z)) for z in states])
+    return weights, vars(work)
 
 
 def _observables(weights: np.ndarray, data: Data) -> dict[str, np.ndarray]:

@@ -116,6 +116,8 @@ def solve(
 
         _require_unset(problem, grid=grid, rule=rule)
         return solve_in_steps(problem, t_max, t_eval, rtol, rng, progress)
+    if problem.dynamics.noisy:
+        raise ValueError(f"dynamics {problem.dynamics!r} cannot be solved yet; take small steps")
     times = _checked(problem, t_max, t_eval, rtol, rng, grid, max_sweeps)
     # an iteration that diverges is reported by the solution
     with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):

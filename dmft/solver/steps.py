@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 
 from dmft import compilation
+from dmft.dynamics.base import ON_STEP
 from dmft.equations.steps import Draws, March, StepKernels, descent_of, kernels, march, observables
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
-from dmft.step_solution import ON_STEP, StepSolution
+from dmft.step_solution import StepSolution
 from dmft.validation import require_in_range, require_integer, require_times
 
 SYSTEMS = 8  # sets of paths whose spread gives the error: Student's factor is 2.4, for 4 it is 3.2
@@ -102,21 +103,11 @@ def steps_at(problem: Problem, t_max: float, t_eval: Any) -> np.ndarray:
     ValueError
         If a time is out of range or not a multiple of the step.
     """
-    step = descent_of(problem).step
+    descent = descent_of(problem)
     t_max = require_in_range("t_max", t_max, low=0.0, low_open=True)
-    last = math.floor(t_max / step + ON_STEP)
     if t_eval is None:
-        return np.arange(last + 1)
-    times = require_times("t_eval", t_eval, t_max)
-    at = np.rint(times / step)
-    off = np.abs(times / step - at) > ON_STEP * np.maximum(1.0, at)
-    if np.any(off):
-        wrong = float(times[off][0])
-        raise ValueError(
-            f"t_eval must hold multiples of step = {step:g}; got {wrong:g}, next to "
-            f"{step * round(wrong / step):.10g}"
-        )
-    return at.astype(int)
+        return np.arange(math.floor(t_max / descent.step + ON_STEP) + 1)
+    return descent.steps_of(require_times("t_eval", t_eval, t_max))
 
 
 # --- rounds ------------------------------------------------------------------------------------
