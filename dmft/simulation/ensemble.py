@@ -15,6 +15,7 @@ import numpy as np
 from dmft import parallel
 from dmft.equations.observables import LONG_NAMES
 from dmft.interrupts import deferred, interruptible
+from dmft.models import for_every_model
 from dmft.problem import Problem
 from dmft.simulation.data import (
     Data,
@@ -210,6 +211,7 @@ def _units(name: str) -> str:
     return "s" if name.endswith("_time") else "1"
 
 
+@for_every_model
 def simulate(
     problem: Problem,
     t_eval: Any,
