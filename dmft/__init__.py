@@ -25,13 +25,23 @@ _HOME = {
     "QuadraticEnsemble": "quadratic.simulation",
     "Bernoulli": "signals",
     "BernoulliGaussian": "signals",
+    "Component": "signals",
     "Discrete": "signals",
+    "Distribution": "signals",
     "Empirical": "signals",
     "Gaussian": "signals",
+    "SignalLaw": "signals",
     "Deep": "networks.deep",
     "Diagonal": "networks.diagonal",
     "Linear": "networks.linear",
+    "Network": "networks.base",
     "Product": "networks.product",
+    "Grid": "solvers.collocation",
+    "NoiseRule": "equations.noise_rules",
+    "SparseRule": "equations.noise_rules",
+    "SobolRule": "equations.noise_rules",
+    "MonteCarloRule": "equations.noise_rules",
+    "QuadraticRule": "equations.noise_rules",
     "solve": "solver.solve",
     "Solution": "solution",
     "StepSolution": "step_solution",
@@ -54,8 +64,14 @@ _HOME = {
     "saddle_to_saddle": "limits.saddles",
 }
 
-# Rooms whose own names are public too, as in dmft.quadratic.recovery_threshold.
-_ROOMS = ("quadratic",)
+# Modules whose own names are public too, as in dmft.quadratic.recovery_threshold.
+_ROOMS = {
+    "networks": "networks",
+    "signals": "signals",
+    "quadratic": "quadratic",
+    "presets": "figures.presets",
+    "small_start": "limits.small_start",
+}
 
 __all__ = sorted([*_HOME, *_ROOMS])
 
@@ -63,7 +79,7 @@ __all__ = sorted([*_HOME, *_ROOMS])
 def __getattr__(name: str) -> Any:
     """Import a public name from its module at first use."""
     if name in _ROOMS:
-        return importlib.import_module(f"dmft.{name}")
+        return importlib.import_module(f"dmft.{_ROOMS[name]}")
     if name not in _HOME:
         raise AttributeError(f"module 'dmft' has no attribute {name!r}")
     with deferred():  # an import that is interrupted leaves half of a module behind

@@ -10,9 +10,17 @@ from dmft.dynamics.flow import GradientFlow
 from dmft.dynamics.registry import dynamics_from_config
 from dmft.networks.base import Network
 from dmft.networks.diagonal import Diagonal
-from dmft.networks.registry import network_from_config
-from dmft.signals import Bernoulli, SignalLaw, signal_from_config
+from dmft.networks.registry import as_network, network_from_config
+from dmft.signals import Bernoulli, as_signal, signal_from_config
 from dmft.validation import require_in_range
+
+# Beyond these the terms of the equations differ by more than nine orders of magnitude: of the
+# sixteen digits of a double fewer are left than the usual rtol asks for.
+LEAST_DELTA, MOST_DELTA = 1e-9, 1e9
+# Squares of numbers up to here, and products with other such numbers, are in the range of doubles.
+MOST_SIZE = 1e100
+# alpha^2 is the size of D(0), which must be a normal double.
+LEAST_ALPHA, MOST_ALPHA = 1e-150, 1e150
 
 
 @dataclass(frozen=True)
@@ -26,15 +34,17 @@ class Problem:
     Parameters
     ----------
     delta : float
-        Samples over dimension, n/d; > 0.
+        Samples over dimension, n/d; from 1e-9 to 1e9.
     alpha : float
-        Scale of the initial layers; > 0.
+        Scale of the initial layers; from 1e-150 to 1e150, and where doubles resolve the network's
+        weights.
     lam : float
-        Weight decay; >= 0.
+        Weight decay; from 0 to 1e100.
     sigma2 : float
-        Variance of the label noise; >= 0.
-    signal : SignalLaw
-        Law of the entries of w*.
+        Variance of the label noise; from 0 to 1e100.
+    signal : SignalLaw, scipy distribution or array_like
+        Law of the entries of w*, with E[w*^2] <= 1e100. A frozen distribution of scipy.stats stands
+        for itself, an array for the law of one of its entries.
     network : Network or str
         Mirror map; a string names one with its default parameters.
     dynamics : Dynamics
@@ -47,35 +57,48 @@ class Problem:
         If a number is out of its range or not finite, or the network's name is unknown.
     TypeError
         If `signal`, `network` or `dynamics` is of another type.
+
+    Examples
+    --------
+    >>> Problem(delta=0.5, lam=0.1, signal=[0.0, 0.0, 0.0, 1.0]).signal.mean
+    0.25
     """
 
     delta: float
     alpha: float = 1.0
     lam: float = 0.0
     sigma2: float = 0.0
-    signal: SignalLaw = field(default_factory=Bernoulli)
-    network: Network | str = field(default_factory=Diagonal)
+    signal: Any = field(default_factory=Bernoulli)
+    network: Any = field(default_factory=Diagonal)
     dynamics: Dynamics = field(default_factory=GradientFlow)
 
     def __post_init__(self) -> None:
-        """Check every value and replace a network's name by the network."""
-        for name, low_open in (("delta", True), ("alpha", True), ("lam", False), ("sigma2", False)):
-            value = require_in_range(name, getattr(self, name), low=0.0, low_open=low_open)
+        """Check every value; replace what stands for a law or a network by it."""
+        ranges = {
+            "delta": (LEAST_DELTA, MOST_DELTA),
+            "alpha": (LEAST_ALPHA, MOST_ALPHA),
+            "lam": (0.0, MOST_SIZE),
+            "sigma2": (0.0, MOST_SIZE),
+        }
+        for name, (low, high) in ranges.items():
+            value = require_in_range(name, getattr(self, name), low=0.0, low_open=low > 0)
+            require_in_range(name, value, low=low, high=high)
             object.__setattr__(self, name, value)
-        if not isinstance(self.signal, SignalLaw):
-            raise TypeError(f"signal must be a law such as Bernoulli(0.1); got {self.signal!r}")
-        if isinstance(self.network, str):
-            object.__setattr__(self, "network", network_from_config({"name": self.network}))
-        if not isinstance(self.network, Network):
-            raise TypeError(f"network must be a Network or its name; got {self.network!r}")
+        law = as_signal(self.signal)
+        object.__setattr__(self, "signal", law)
+        if not law.second_moment <= MOST_SIZE:
+            raise ValueError(
+                f"signal must satisfy E[w*^2] <= {MOST_SIZE:g}; "
+                f"got {law.second_moment:g} for {law!r}"
+            )
+        object.__setattr__(self, "network", as_network(self.network))
         self.network.validate(self.alpha, self.lam)
         if not isinstance(self.dynamics, Dynamics):
             raise TypeError(f"dynamics must be such as SGD(0.1, batch=0.1); got {self.dynamics!r}")
 
     @property
     def mirror(self) -> Network:
-        """The network, after a name has been replaced by it."""
-        assert isinstance(self.network, Network)
+        """The network, of which `network` may have been the name."""
         return self.network
 
     def config(self) -> dict[str, Any]:

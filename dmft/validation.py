@@ -17,9 +17,14 @@ def require_finite(name: str, value: Any) -> float:
     ValueError
         If it is not a finite real number.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    try:
+        number = float(value) if real else math.nan
+    except OverflowError:  # an integer or a fraction beyond the range of doubles
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite real number; got {value!r}")
-    return float(value)
+    return number
 
 
 def require_in_range(
@@ -59,6 +64,35 @@ def require_integer(name: str, value: Any, low: int) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise ValueError(f"{name} must be an integer >= {low}; got {value!r}")
     return int(value)
+
+
+def require_array(name: str, value: Any) -> np.ndarray:
+    """Return `value` as a read-only array of finite numbers, shape (m,), m >= 1; a copy.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, not one-dimensional, or holds what is not a finite number.
+
+    Examples
+    --------
+    >>> require_array("values", [1, 2])
+    array([1., 2.])
+    >>> require_array("values", [[1.0]])
+    Traceback (most recent call last):
+    ...
+    ValueError: values must be a non-empty 1-d array; got shape (1, 1)
+    """
+    try:
+        array = np.array(value, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} must be an array of real numbers; got {value!r}") from None
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must be a non-empty 1-d array; got shape {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite; got {float(array[~np.isfinite(array)][0])}")
+    array.setflags(write=False)
+    return array
 
 
 def require_times(name: str, value: Any, t_max: float = math.inf) -> np.ndarray:

@@ -348,7 +348,7 @@ def _from_fixed_point(
 def _mixture(problem: Problem) -> Mixture:
     from dmft.limits.state_evolution import Mixture
 
-    return Mixture(*np.array(problem.signal.components(), dtype=float).T)
+    return Mixture(*problem.signal.mixture)
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:

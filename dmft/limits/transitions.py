@@ -163,7 +163,7 @@ def _force_quantile(problem: Problem, probability: float, signal_only: bool) -> 
 
     from dmft.limits.state_evolution import Mixture
 
-    p, mean, std = np.array(problem.signal.components(), dtype=float).T
+    p, mean, std = problem.signal.mixture
     start = problem.mirror.initial_weight(problem.alpha)
     spread2 = (p @ ((start - mean) ** 2 + std**2) + problem.sigma2) / problem.delta
     if signal_only:

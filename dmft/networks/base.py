@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from dmft.parameters import Parameters
+
 if TYPE_CHECKING:
     from dmft.networks.potential import Potential
 
 
-class Network(ABC):
+class Network(Parameters, ABC):
     """A diagonal network: its mirror map for the theory, its layers for the simulation."""
 
-    name: ClassVar[str]
     mirror_code: ClassVar[int]
     linear: ClassVar[bool] = False  # whether phi is linear in H
 
@@ -162,10 +163,5 @@ class Network(ABC):
     def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
         """Return d layers/dt, shape (L, d), for layers (L, d) and h (d,)."""
 
-    def config(self) -> dict[str, Any]:
-        """Return the parameters as plain numbers and lists, with the network's `name`."""
-        values = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
-        return {"name": self.name, **values}
-
-    def validate(self, alpha: float, lam: float) -> None:  # noqa: B027
+    def validate(self, alpha: float, lam: float) -> None:
         """Raise ValueError where double precision cannot follow the network."""

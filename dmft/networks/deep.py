@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from dmft.solvers import map_codes
-from dmft.validation import require_integer
-
-if TYPE_CHECKING:
-    from dmft.networks.potential import Potential
 from dmft.networks.base import Network
 from dmft.networks.potential import Curve, Potential
 from dmft.networks.precision import require_resolved_start, require_resolved_times
+from dmft.parameters import integer
+from dmft.solvers import map_codes
 
 
 @dataclass(frozen=True)
@@ -31,13 +28,9 @@ class Deep(Network):
         If `depth` is not an integer >= 3.
     """
 
-    depth: int = 3
+    depth: int = integer("number of layers, >= 3", 3, low=3)
     name: ClassVar[str] = "deep"
     mirror_code: ClassVar[int] = map_codes.POWER
-
-    def __post_init__(self) -> None:
-        """Check the depth."""
-        require_integer("depth", self.depth, low=3)
 
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return L, alpha^(2-L) and exp(-L lam t/2) at each time, shape (N, 3)."""

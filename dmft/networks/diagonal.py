@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from dmft.solvers import map_codes
-from dmft.validation import require_in_range
-
-if TYPE_CHECKING:
-    from dmft.networks.potential import Potential
 from dmft.networks.base import Network
 from dmft.networks.potential import Curve, Potential
+from dmft.networks.precision import require_resolved_start
+from dmft.parameters import number
+from dmft.solvers import map_codes
 
 
 @dataclass(frozen=True)
@@ -30,15 +28,10 @@ class Diagonal(Network):
         If a scale is not positive.
     """
 
-    scale_u: float = 1.0
-    scale_v: float = 1.0
+    scale_u: float = number("start of u over alpha", 1.0, low=0.0, low_open=True)
+    scale_v: float = number("start of v over alpha", 1.0, low=0.0, low_open=True)
     name: ClassVar[str] = "diagonal"
     mirror_code: ClassVar[int] = map_codes.HYPERBOLIC
-
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        require_in_range("scale_u", self.scale_u, low=0.0, low_open=True)
-        require_in_range("scale_v", self.scale_v, low=0.0, low_open=True)
 
     @property
     def depth(self) -> int:
@@ -76,6 +69,11 @@ class Diagonal(Network):
 
         a = alpha**2 * self.scale_u * self.scale_v
         return Hyperbolic(a, math.log(self.scale_u / self.scale_v))
+
+    def validate(self, alpha: float, lam: float) -> None:
+        """Raise ValueError where double precision cannot resolve w, as in a large start."""
+        if alpha > 1:  # from a small one H grows like log(1/alpha) only
+            require_resolved_start(self, alpha)
 
     def initial_weight(self, alpha: float) -> float:
         """Return alpha^2 (scale_u^2 - scale_v^2)/2."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from dmft.networks.potential import Potential
 from dmft.networks.base import Network
 from dmft.networks.potential import Curve, Potential
 from dmft.solvers import map_codes

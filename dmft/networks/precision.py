@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
 from dmft.networks.base import Network
 
 ROUNDING = float(np.finfo(float).eps)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from dmft.solvers import map_codes
-from dmft.validation import require_in_range
-
-if TYPE_CHECKING:
-    from dmft.networks.potential import Potential
 from dmft.networks.base import Network
 from dmft.networks.diagonal import Diagonal
 from dmft.networks.potential import Curve, Potential
 from dmft.networks.precision import longest_decay, require_resolved_start, require_resolved_times
+from dmft.parameters import numbers
+from dmft.solvers import map_codes
+from dmft.validation import require_in_range
 
 MARGIN = 100.0  # largest weight that a table covers at any time
 TABLE_ROWS = 12001
@@ -38,19 +36,19 @@ class Product(Network):
         If there are fewer than two scales, one is negative or more than one is zero.
     """
 
-    scales: tuple[float, ...] = (math.sqrt(2.0), 0.0)
+    scales: tuple[float, ...] = numbers("start of each layer over alpha", (math.sqrt(2.0), 0.0))
     name: ClassVar[str] = "product"
 
     def __post_init__(self) -> None:
-        """Check the scales and store them as a tuple."""
-        scales = tuple(float(s) for s in self.scales)
+        """Check the scales."""
+        super().__post_init__()
+        scales = self.scales
         if len(scales) < 2:
             raise ValueError(f"scales must hold at least 2 layers; got {scales!r}")
         for scale in scales:
             require_in_range("scales", scale, low=0.0)
         if sum(scale == 0 for scale in scales) > 1:
             raise ValueError(f"scales may hold at most one 0 (else w stays 0); got {scales!r}")
-        object.__setattr__(self, "scales", scales)
 
     @property
     def mirror_code(self) -> int:  # type: ignore[override]
@@ -114,7 +112,7 @@ class Product(Network):
 
     def validate(self, alpha: float, lam: float) -> None:
         """Raise ValueError where double precision cannot resolve w."""
-        if self.depth > 2:  # the H of two layers grows like log(1/alpha) only
+        if self.depth > 2 or alpha > 1:  # from a small start H of two layers grows slowly
             require_resolved_start(self, alpha)
 
     def initial_layers(self, alpha: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from fractions import Fraction
 
 import pytest
 
@@ -55,6 +56,12 @@ def test_a_problem_is_frozen():
         ({"delta": 1.0, "sigma2": -1e-9}, "sigma2 must satisfy sigma2 >= 0"),
         ({"delta": "1"}, "delta must be a finite real number; got '1'"),
         ({"delta": True}, "delta"),
+        ({"delta": 1e-300}, "delta must satisfy delta >= 1e-09 and delta <= 1e.09; got 1e-300"),
+        ({"delta": 1.0, "alpha": 1e200}, "alpha must satisfy .*alpha <= 1e.150; got 1e.200"),
+        ({"delta": 1.0, "lam": 10**400}, "lam must be a finite real number"),
+        ({"delta": 1.0, "sigma2": 1e200}, "sigma2 must satisfy .*sigma2 <= 1e.100; got 1e.200"),
+        ({"delta": 1.0, "signal": Bernoulli(0.1, 1e200)}, "signal must satisfy .* <= 1e.100; got"),
+        ({"delta": 1.0, "signal": [1.0, math.nan]}, "array must be finite; got nan"),
         ({"delta": 1.0, "network": "convolutional"}, "network must be one of .*'convolutional'"),
     ],
 )
@@ -66,7 +73,10 @@ def test_bad_values(values, text):
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"signal": 0.1}, r"signal must be a .* such as Bernoulli\(0.1\); got 0.1"),
+        (
+            {"signal": 0.1},
+            r"signal must be a .* such as Bernoulli.*array of numbers; got 0.1",
+        ),
         ({"signal": Bernoulli}, "signal must be a .*; got <class"),
         ({"network": 2}, "network must be a Network or its name; got 2"),
         ({"network": Diagonal}, "network must be a Network or its name; got <class"),
@@ -75,6 +85,13 @@ def test_bad_values(values, text):
 def test_bad_types(values, text):
     with pytest.raises(TypeError, match=text):
         Problem(1.0, **values)
+
+
+def test_fractions_count_as_numbers():
+    half, law = Fraction(1, 2), Bernoulli(Fraction(1, 10), Fraction(3, 2))
+    problem = Problem(half, half, half, half, law, Diagonal(half, Fraction(3, 2)))
+    assert problem == Problem(0.5, 0.5, 0.5, 0.5, Bernoulli(0.1, 1.5), Diagonal(0.5, 1.5))
+    assert json.loads(json.dumps(problem.config())) == problem.config()
 
 
 @pytest.mark.parametrize(
