@@ -120,12 +120,12 @@ def from_scipy(frozen: Any) -> SignalLaw:
         require_second_moment(frozen, nodes, masses)
         return Discrete(nodes, masses)
     names = [*(family.shapes or "").replace(",", " ").split(), "loc"]
-    defaults = {"loc": 0.0}
+    defaults: dict[str, Any] = {"loc": 0.0}
     if not hasattr(family, "pmf"):
         names.append("scale")
         defaults["scale"] = 1.0
-    given = dict(zip(names, frozen.args, strict=False))
-    values = [kept.get(name, given.get(name, defaults.get(name))) for name in names]
+    given = {**defaults, **dict(zip(names, frozen.args, strict=False)), **kept}
+    values = [given[name] for name in names]
     if family.name == "norm":
         location, scale = values
         return Gaussian(std=scale, location=location)
