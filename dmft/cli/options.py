@@ -78,8 +78,8 @@ TABLES: dict[str, tuple[Option, ...]] = {
         Option(
             "name",
             str,
-            "law of the entries of w*: bernoulli, bernoulli_gaussian, gaussian, discrete or "
-            "empirical (default bernoulli)",
+            "law of the entries of w*: bernoulli, bernoulli_gaussian, gaussian, discrete, "
+            "empirical or scipy (default bernoulli)",
             default="bernoulli",
             flag="signal",
         ),
@@ -91,6 +91,8 @@ TABLES: dict[str, tuple[Option, ...]] = {
         Option("values", float, "discrete: the values", many=True),
         Option("probabilities", float, "discrete: their probabilities, of sum 1", many=True),
         Option("array", str, "empirical: file of numbers, .npy or text"),
+        Option("distribution", str, "scipy: name of a distribution of scipy.stats"),
+        Option("parameters", float, "scipy: its shapes, location and scale", many=True),
     ),
     "network": (
         Option(
