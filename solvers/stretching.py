@@ -149,5 +149,5 @@ def place(nodes: np.ndarray, thresholds: Thresholds, z: np.ndarray) -> np.ndarra
 def compile_functions() -> None:
     """Compile the coordinate and its inverse, or load them from numba's cache."""
     thresholds = Thresholds(np.zeros(1), np.ones(1), 1.0)
-    ranges(np.zeros((1, 1)), thresholds, 1.0)
+    ranges(np.broadcast_to(0.0, (1, 1)), thresholds, 1.0)  # rules give read-only arrays
     place(np.zeros((1, 2)), thresholds, np.zeros((1, 2)))
