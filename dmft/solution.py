@@ -23,7 +23,7 @@ from dmft.problem import Problem
 from dmft.solvers.collocation import Grid
 from dmft.storage import Group, Record, Variable, configuration_of
 from dmft.trajectory import Functions, Trajectory, read_only
-from dmft.validation import require_integer, require_times
+from dmft.validation import Rng, check_rng, require_integer, require_times
 
 AVERAGES = {
     "C_w": (("t_start", "s_start"), "E[theta(t) theta(s)] at t = 0 and the nodes"),
@@ -186,15 +186,15 @@ class Solution(Trajectory):
         require_times(name, times, self.grid.t_max)
         return times, back.reshape(array.shape)
 
-    def sample_paths(self, n: int, rng: int | np.random.Generator | None = None) -> Paths:
+    def sample_paths(self, n: int, rng: Rng = None) -> Paths:
         """Draw trajectories of the effective process on `t`.
 
         Parameters
         ----------
         n : int
             Number of draws; >= 1.
-        rng : int or Generator, optional
-            Seed; the solution's own where absent.
+        rng : int, Generator or SeedSequence, optional
+            Source of randomness; the solution's own where absent.
 
         Raises
         ------
@@ -202,6 +202,7 @@ class Solution(Trajectory):
             If `n` is not a positive integer.
         """
         require_integer("n", n, low=1)
+        check_rng(rng)
         generator = np.random.default_rng(self.seed if rng is None else rng)
         kernels = build_kernels(build_residual(self.problem, self.grid, self.averages))
         H_nodes, w_star = draw_paths(self.problem, self.grid, kernels, n, generator)

@@ -14,7 +14,7 @@ from dmft.equations.steps import StepKernels, descent_of, sample_layers
 from dmft.solution import Paths, Solution
 from dmft.storage import Group, Variable
 from dmft.trajectory import Functions, read_only
-from dmft.validation import require_integer
+from dmft.validation import Rng, check_rng, require_integer
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,9 +83,10 @@ class StepSolution(Solution):
             )
         return place
 
-    def sample_paths(self, n: int, rng: int | np.random.Generator | None = None) -> Paths:
+    def sample_paths(self, n: int, rng: Rng = None) -> Paths:
         """Draw trajectories of one coordinate at the times `t`; see `Solution.sample_paths`."""
         require_integer("n", n, low=1)
+        check_rng(rng)
         generator = np.random.default_rng(self.seed if rng is None else rng)
         problem, step = self.problem, descent_of(self.problem).step
         w_star = problem.signal.sample(generator, n)

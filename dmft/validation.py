@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+Rng = int | np.random.Generator | np.random.SeedSequence | None
+"""What every `rng` argument may be; None draws fresh entropy."""
+
 
 def require_finite(name: str, value: Any) -> float:
     """Return `value` as a float.
@@ -116,3 +119,55 @@ def require_times(name: str, value: Any, t_max: float = math.inf) -> np.ndarray:
             f"{name} must be >= 0{upper}; got values from {times[0]:g} to {times[-1]:g}"
         )
     return times
+
+
+def check_rng(rng: Any) -> None:
+    """Check a source of randomness.
+
+    Raises
+    ------
+    TypeError
+        If it is neither an int nor a Generator, a SeedSequence or None.
+    ValueError
+        If it is a negative int.
+
+    Examples
+    --------
+    >>> check_rng(-1)
+    Traceback (most recent call last):
+    ...
+    ValueError: rng must be an integer >= 0; got -1
+    """
+    if rng is None or isinstance(rng, np.random.Generator | np.random.SeedSequence):
+        return
+    if isinstance(rng, bool) or not isinstance(rng, numbers.Integral):
+        raise TypeError(f"rng must be an int, Generator, SeedSequence or None; got {rng!r}")
+    require_integer("rng", rng, low=0)
+
+
+def recorded_seed(rng: Rng) -> int:
+    """Return one integer that stands for a source of randomness and can be recorded.
+
+    Parameters
+    ----------
+    rng : int, Generator, SeedSequence or None
+        An int stands for itself; a Generator moves on by one draw; None gives fresh entropy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else, or a negative int.
+
+    Examples
+    --------
+    >>> recorded_seed(7)
+    7
+    >>> recorded_seed(np.random.SeedSequence(7)) == recorded_seed(np.random.SeedSequence(7))
+    True
+    """
+    check_rng(rng)
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**63))
+    if isinstance(rng, np.random.SeedSequence):
+        return int(rng.generate_state(1, np.uint64)[0])
+    return int(np.random.SeedSequence().entropy) if rng is None else int(rng)  # type: ignore[arg-type]

@@ -99,6 +99,9 @@ class NoiseRule(Protocol):
     def weighted(self, share: float) -> NoiseRule:
         """Return the rule for a part that counts `share` times as much as the others do."""
 
+    def seeded(self, seed: int) -> NoiseRule:
+        """Return the rule with another stream of random numbers for each seed, if it has any."""
+
     def checks(self) -> tuple[Check, ...]:
         """Return the rules whose results tell this rule's error."""
 
@@ -189,6 +192,10 @@ class SparseRule:
         """Return the rule that keeps terms of this share and importance from `tolerance` on."""
         return replace(self, tolerance=self.tolerance / share)
 
+    def seeded(self, seed: int) -> SparseRule:
+        """Return the rule itself: nothing in it is random."""
+        return self
+
     def checks(self) -> tuple[Check, ...]:
         """Return the rule shifted by half a spacing, and one with a larger sparse grid.
 
@@ -255,6 +262,10 @@ class _OwnModes:
         """Return the rule itself, whatever the share."""
         return self
 
+    def seeded(self, seed: int) -> Self:
+        """Return the rule itself, unless something in it is random."""
+        return self
+
 
 @dataclass(frozen=True)
 class SobolRule(_OwnModes):
@@ -274,6 +285,10 @@ class SobolRule(_OwnModes):
         modes = min(self.modes, len(scales))
         net = qmc.Sobol(modes, scramble=True, rng=self.seed).random(self.paths)
         return _equal(ndtri(net))
+
+    def seeded(self, seed: int) -> Self:
+        """Return the rule with a stream that follows from its own seed and this one."""
+        return replace(self, seed=_mixed(self.seed, seed)[0])
 
     def checks(self) -> tuple[Check, ...]:
         """Return two more scrambles; the mean of all three is the improved result."""
@@ -295,6 +310,10 @@ class MonteCarloRule(_OwnModes):
         modes = min(self.modes, len(scales))
         z = np.random.default_rng(self.seed).standard_normal((self.paths, modes))
         return _equal(z)
+
+    def seeded(self, seed: int) -> Self:
+        """Return the rule with a stream that follows from its own seed and this one."""
+        return replace(self, seed=_mixed(self.seed, seed)[0])
 
     def checks(self) -> tuple[Check, ...]:
         """Return two more samples; the mean of all three is the improved result."""
@@ -327,8 +346,12 @@ class QuadraticRule(_OwnModes):
 
 
 def _reseeded(rule: SobolRule | MonteCarloRule) -> tuple[Check, ...]:
-    seeds = np.random.SeedSequence(rule.seed).generate_state(2)
-    return tuple(Check(replace(rule, seed=int(seed)), 1.0 / 3.0) for seed in seeds)
+    return tuple(Check(replace(rule, seed=seed), 1.0 / 3.0) for seed in _mixed(rule.seed))
+
+
+def _mixed(*seeds: int) -> list[int]:
+    """Return two seeds that follow from these."""
+    return [int(seed) for seed in np.random.SeedSequence(seeds).generate_state(2, np.uint64)]
 
 
 def _equal(z: np.ndarray) -> Nodes:

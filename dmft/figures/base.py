@@ -14,7 +14,7 @@ from dmft.simulation.ensemble import Ensemble, simulate
 from dmft.simulation.saddle_ensemble import SaddleEnsemble, saddle_ensemble
 from dmft.solution import Solution
 from dmft.solver.solve import solve
-from dmft.validation import require_integer
+from dmft.validation import Rng, recorded_seed
 
 TIMES = 90
 
@@ -99,7 +99,7 @@ def compute(
     preset: Preset,
     *,
     full: bool = False,
-    rng: int = 0,
+    rng: Rng = 0,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[Run, ...]:
     """Solve and simulate the problems of a preset.
@@ -109,8 +109,8 @@ def compute(
     preset : Preset
     full : bool
         Whether to make the larger effort.
-    rng : int
-        Seed; all problems of a preset see the same random data.
+    rng : int, Generator, SeedSequence or None
+        Source of randomness; all problems of a preset see the same random data.
     progress : callable, optional
         Receives a line of text for each stage.
 
@@ -122,14 +122,14 @@ def compute(
     Raises
     ------
     ValueError
-        If `rng` is not an integer >= 0.
+        If `rng` is a negative integer.
     RuntimeError
         If a solution does not converge, or a simulation breaks down.
     """
-    require_integer("rng", rng, low=0)
+    seed = recorded_seed(rng)
     effort = preset.full if full else preset.quick
     note = progress or (lambda text: None)
-    return tuple(_runs(preset, effort, rng, note))
+    return tuple(_runs(preset, effort, seed, note))
 
 
 def _runs(preset: Preset, effort: Effort, rng: int, note: Callable[[str], None]) -> Iterator[Run]:

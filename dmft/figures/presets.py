@@ -25,6 +25,7 @@ from dmft.figures import (
 from dmft.figures.base import Preset, compute
 from dmft.figures.plots import FORMATS, save_figure
 from dmft.figures.style import require_matplotlib
+from dmft.validation import Rng
 
 PRESETS: dict[str, Preset] = {
     "lazy-to-rich": lazy_to_rich.PRESET,
@@ -43,7 +44,7 @@ def draw(
     path: str | os.PathLike[str],
     *,
     full: bool = False,
-    rng: int = 0,
+    rng: Rng = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Compute a preset and write its figure to a file.
@@ -57,8 +58,8 @@ def draw(
     full : bool
         Whether to take larger simulations, more seeds and a more accurate solution; the quick
         figure takes one to two minutes.
-    rng : int
-        Seed >= 0.
+    rng : int, Generator, SeedSequence or None
+        Source of randomness.
     progress : callable, optional
         Receives a line of text for each stage.
 

@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dmft.problem import Problem
-from dmft.validation import require_integer
-
-Rng = int | np.random.Generator | np.random.SeedSequence | None
+from dmft.validation import Rng, check_rng, require_integer
 
 DESIGNS = ("gaussian", "rademacher", "student_t")
 STUDENT_FREEDOM = 5
@@ -63,7 +61,7 @@ def draw_data(problem: Problem, dimension: int, design: str = "gaussian", rng: R
     check_problem(problem)
     check_dimension(problem, dimension)
     check_design(design)
-    _check_rng(rng)
+    check_rng(rng)
     return drawn_data(problem, dimension, design, rng)
 
 
@@ -127,24 +125,3 @@ def check_design(design: Any) -> None:
         )
     if not isinstance(design, str) or design not in DESIGNS:
         raise ValueError(f"design must be one of {DESIGNS}; got {design!r}")
-
-
-def _check_rng(rng: Any) -> None:
-    if isinstance(rng, bool):
-        raise TypeError(f"rng must be an int, Generator, SeedSequence or None; got {rng!r}")
-    if rng is None or isinstance(rng, (np.random.Generator, np.random.SeedSequence)):
-        return
-    if not isinstance(rng, (int, np.integer)):
-        raise TypeError(f"rng must be an int, Generator, SeedSequence or None; got {rng!r}")
-    if rng < 0:
-        raise ValueError(f"rng must be an integer >= 0; got {rng!r}")
-
-
-def recorded_seed(rng: Rng) -> int:
-    """Return one integer that stands for `rng` and can be recorded."""
-    _check_rng(rng)
-    if isinstance(rng, np.random.Generator):
-        return int(rng.integers(2**63))
-    if isinstance(rng, np.random.SeedSequence):
-        return int(rng.generate_state(1, np.uint64)[0])
-    return int(np.random.SeedSequence().entropy) if rng is None else int(rng)  # type: ignore[arg-type]

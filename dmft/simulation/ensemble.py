@@ -19,19 +19,17 @@ from dmft.models import for_every_model
 from dmft.problem import Problem
 from dmft.simulation.data import (
     Data,
-    Rng,
     check_design,
     check_dimension,
     check_problem,
     drawn_data,
-    recorded_seed,
     samples,
 )
 from dmft.simulation.flow import Flow
 from dmft.simulation.steps import descend
 from dmft.storage import Group, Record, Variable, configuration_of
 from dmft.trajectory import Functions, Trajectory, read_only
-from dmft.validation import require_in_range, require_integer, require_times
+from dmft.validation import Rng, recorded_seed, require_in_range, require_integer, require_times
 
 TWO_TIME_LIMIT = 200  # times up to which two-time functions are kept: their size is T^2 a seed
 

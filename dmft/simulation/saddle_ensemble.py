@@ -11,7 +11,7 @@ import numpy as np
 from dmft.limits.saddles import saddle_to_saddle
 from dmft.problem import Problem
 from dmft.simulation.data import draw_data
-from dmft.validation import require_integer, require_times
+from dmft.validation import Rng, recorded_seed, require_integer, require_times
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ def saddle_ensemble(
     tau: Any,
     dimension: int = 500,
     seeds: int = 16,
-    rng: int = 0,
+    rng: Rng = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> SaddleEnsemble:
     """Run saddle-to-saddle on independent draws of the data.
@@ -65,8 +65,8 @@ def saddle_ensemble(
         d >= 1; n = round(delta d).
     seeds : int
         Number of draws, >= 2.
-    rng : int
-        Seed >= 0. Draw k is that of an ensemble of `dmft.simulate` with this seed.
+    rng : int, Generator, SeedSequence or None
+        Source of randomness. Draw k is that of an ensemble of `dmft.simulate` with this seed.
     progress : callable, optional
         Called with (seeds done, seeds) after each seed.
 
@@ -92,9 +92,9 @@ def saddle_ensemble(
     tau = require_times("tau", tau)
     require_integer("dimension", dimension, low=1)
     require_integer("seeds", seeds, low=2)
-    require_integer("rng", rng, low=0)
+    seed = recorded_seed(rng)
     rows = []
-    for k, child in enumerate(np.random.SeedSequence(rng).spawn(seeds)):
+    for k, child in enumerate(np.random.SeedSequence(seed).spawn(seeds)):
         rows.append(_one_run(problem, tau, dimension, child))
         if progress is not None:
             progress(k + 1, seeds)

@@ -45,7 +45,7 @@ from dmft.solver.noise_correction import ITERATION, on_finer_grid, resolve_noise
 from dmft.solver.tolerance import Tolerance
 from dmft.solvers.collocation import Grid
 from dmft.trajectory import Functions
-from dmft.validation import require_in_range, require_integer, require_times
+from dmft.validation import Rng, recorded_seed, require_in_range, require_integer, require_times
 
 # Gaussian mass over rtol that the nodes of a noise rule may leave out: its effect, which the fixed
 # point amplified up to five times where that was measured, then stays below a tenth of rtol. The
@@ -59,7 +59,7 @@ def solve(
     t_max: float,
     t_eval: Any = None,
     rtol: float | None = None,
-    rng: int = 0,
+    rng: Rng = 0,
     *,
     grid: Grid | None = None,
     rule: NoiseRule | None = None,
@@ -79,8 +79,10 @@ def solve(
     rtol : float, optional
         Relative accuracy of test and train error, in [1e-9, 0.1]; an error of 1e-3 rtol times
         the value at t = 0 is always allowed. 1e-4 where absent, and 1e-2 for training in steps.
-    rng : int
-        Seed of `Solution.sample_paths` and of random rules; >= 0.
+    rng : int, Generator, SeedSequence or None
+        Source of randomness: of random rules, of the paths in steps and of
+        `Solution.sample_paths`. An int gives the same result each time; None draws fresh entropy,
+        which `Solution.seed` records.
     grid : Grid, optional
         Time grid that ends at t_max, in place of the automatic one.
     rule : NoiseRule, optional
@@ -111,17 +113,18 @@ def solve(
         raise TypeError(f"problem must be a dmft.Problem; got {problem!r}")
     if rtol is None:
         rtol = problem.dynamics.default_rtol
+    seed = recorded_seed(rng)
     if problem.dynamics.in_steps:
         from dmft.solver.steps import solve_in_steps  # flows do without
 
         _require_unset(problem, grid=grid, rule=rule)
-        return solve_in_steps(problem, t_max, t_eval, rtol, rng, progress)
+        return solve_in_steps(problem, t_max, t_eval, rtol, seed, progress)
     if problem.dynamics.noisy:
         raise ValueError(f"dynamics {problem.dynamics!r} cannot be solved yet; take small steps")
-    times = _checked(problem, t_max, t_eval, rtol, rng, grid, max_sweeps)
+    times = _checked(t_max, t_eval, rtol, grid, max_sweeps)
     # an iteration that diverges is reported by the solution
     with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _solve(problem, t_max, times, rtol, rng, grid, rule, max_sweeps, progress)
+        return _solve(problem, t_max, times, rtol, seed, grid, rule, max_sweeps, progress)
 
 
 def _solve(
@@ -129,7 +132,7 @@ def _solve(
     t_max: float,
     times: np.ndarray | None,
     rtol: float,
-    rng: int,
+    seed: int,
     grid: Grid | None,
     rule: NoiseRule | None,
     max_sweeps: int,
@@ -141,7 +144,9 @@ def _solve(
     compile_time = compilation.load(progress=run.progress)
 
     adapt = grid is None
-    if rule is None and problem.mirror.linear:
+    if rule is not None:
+        rule = rule.seeded(seed)
+    elif problem.mirror.linear:
         rule = QuadraticRule()
     first = grid or initial_grid(problem, t_max, rtol)
     coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, run)
@@ -188,7 +193,7 @@ def _solve(
         grid=final,
         averages=averages,
         rtol=rtol,
-        seed=rng,
+        seed=seed,
         success=success,
         status=status,
         message=message,
@@ -196,13 +201,10 @@ def _solve(
     )
 
 
-def _checked(
-    problem: Any, t_max: Any, t_eval: Any, rtol: Any, rng: Any, grid: Any, max_sweeps: Any
-) -> np.ndarray | None:
-    """Check every argument of `solve`; return t_eval as an array."""
+def _checked(t_max: Any, t_eval: Any, rtol: Any, grid: Any, max_sweeps: Any) -> np.ndarray | None:
+    """Check the arguments of a flow; return t_eval as an array."""
     require_in_range("t_max", t_max, low=0.0, low_open=True)
     require_in_range("rtol", rtol, low=1e-9, high=0.1)
-    require_integer("rng", rng, low=0)
     require_integer("max_sweeps", max_sweeps, low=1)
     if grid is not None and grid.t_max != t_max:
         raise ValueError(f"grid must end at t_max = {t_max!r}; got an end at {grid.t_max!r}")
