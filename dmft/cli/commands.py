@@ -82,14 +82,14 @@ def run_compare(arguments: Namespace) -> int:
     picture = None if arguments.plot is None else _require_picture(arguments.plot)
     solution = Solution.load(arguments.run)
     ensemble = _simulated(solution.problem, solution.t, options, arguments)
-    report = compare(solution, ensemble)
+    report = compare(solution, ensemble, arguments.resolution)
     print(report)
     if picture is not None:
         from dmft.figures.plots import plot_comparison, save_figure
 
         save_figure(plot_comparison(solution, ensemble, report), picture)
         print(f"wrote {picture}")
-    return _outcome(report.passed, report.message)
+    return _outcome(report.verdict == "agree", report.message)
 
 
 def run_benchmark(arguments: Namespace) -> int:

@@ -1,6 +1,6 @@
 """The command line `dmft`: its options, errors and exit codes.
 
-Exit codes: 0 done; 1 done, but not converged or theory and simulation disagree; 2 bad input,
+Exit codes: 0 done; 1 done, but not converged, or theory and simulation do not agree; 2 bad input,
 one line on standard error; 130 interrupted. What the commands do is in `dmft.cli.commands`, which
 is imported once a command has been parsed, so that --help is quick.
 """
@@ -141,6 +141,13 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     for option in TABLES["simulate"]:
         if option.name in ("dimension", "seeds", "design", "seed", "workers"):
             _add_option(group, option)
+    parser.add_argument(
+        "--resolution",
+        type=float,
+        default=0.3,
+        metavar="X",
+        help="relative error that must be visible before the two are said to agree (default 0.3)",
+    )
     parser.add_argument("--plot", metavar="FILE", help="picture to draw, e.g. compare.png")
     _add_progress(parser)
 

@@ -30,6 +30,11 @@ DECADES = 30.0  # ratio of values from which an axis is logarithmic
 SHOWN_DECADES = 1e-8  # a logarithmic axis of errors ends so far below its top
 CROWDED_START = 5.0  # last over median time from which the time axis is logarithmic
 
+OUTCOMES = {
+    "agree": "theory and simulation agree",
+    "rejected": "the theory is rejected",
+    "inconclusive": "inconclusive",
+}
 COLOURS = {
     "test_error": "#1f5fa8",
     "train_error": "#d1601d",
@@ -163,9 +168,7 @@ def plot_comparison(solution: Solution, ensemble: Ensemble, report: Report | Non
     plot_errors(solution, ensemble, top)
     top.set_xlabel("")
     _draw_differences(bottom, report)
-    outcome = "theory and simulation agree" if report.passed else "the theory is rejected"
-    if report.seeds == 1:
-        outcome = "nothing can be decided"
+    outcome = OUTCOMES[report.verdict]
     plural = "" if report.seeds == 1 else "s"
     setting = f"$d$ = {report.dimension}, {report.seeds} seed{plural}"
     top.set_title(f"{setting}: {outcome}", fontsize=11)

@@ -13,6 +13,7 @@ from dmft.validation import Rng, check_rng, require_integer
 
 DESIGNS = ("gaussian", "rademacher", "student_t")
 STUDENT_FREEDOM = 5
+OWN_DATA = "data"  # the design of an ensemble whose X was given
 
 # A simulation whose n/d is further (relative) from delta is warned of: d log f/d log delta
 # of the errors f is below 5 in all benchmark problems, so 1 % moves them by 5 % at most.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dmft.comparison import LEVEL, PAIRED, SINGLE, _mean, compare
+from dmft.comparison import LEVEL, PAIRED, SINGLE, compare
 from dmft.problem import Problem
 from dmft.signals import Discrete
 from dmft.simulation.ensemble import Ensemble, simulate
@@ -69,7 +69,7 @@ def first(ensemble, seeds):
 @pytest.mark.parametrize("dimension", [250, 2000])
 def test_accepts_the_right_theory(solution, dimension, seeds):
     reports = [compare(solution, synthetic(solution, dimension, seeds, k)) for k in range(100)]
-    assert sum(report.passed for report in reports) >= 99
+    assert sum(report.passed for report in reports) >= 97  # 1 % may be rejected by chance
 
 
 @pytest.mark.parametrize("factor", [0.95, 1.05])
@@ -79,7 +79,8 @@ def test_rejects_a_test_error_wrong_by_five_percent(solution, factor):
         report = compare(wrong, synthetic(solution, 2000, 64, k))
         assert not report.passed
         assert report.largest_deviation > report.critical_deviation
-        assert report.detectable < 0.04
+        assert report.verdict == "rejected"
+        assert report.detectable["test_error"] < 0.04
         assert "rejected" in report.message
         assert "test_error" in report.message
 
@@ -165,7 +166,7 @@ def test_deviation_is_the_excess_over_the_bias_in_combined_errors(solution, simu
     # four seeds: the plain mean and its standard error, at least the fluctuation of d entries
     spread = np.maximum(four.standard_error("train_error"), m / np.sqrt(4 * 200))
     error = np.hypot(spread, solution.error["train_error"])
-    bias = 2 * (four.runs["train_error"].var(axis=0, ddof=1) / m + m / 200)
+    bias = four.runs["train_error"].var(axis=0, ddof=1) / m + m / 200
     assert report.simulation["train_error"] == pytest.approx(m)
     assert report.combined_error["train_error"] == pytest.approx(error, rel=1e-9)
     assert report.finite_size_bias["train_error"] == pytest.approx(bias)
@@ -176,23 +177,14 @@ def test_deviation_is_the_excess_over_the_bias_in_combined_errors(solution, simu
     assert report.largest_deviation == max(report.deviation(name).max() for name in names)
 
 
-@pytest.mark.parametrize(("seeds", "freedom"), [(4, 3), (16, 14)])
+@pytest.mark.parametrize(("seeds", "freedom"), [(4, 3), (16, 13)])
 def test_critical_value_is_that_of_student_and_bonferroni(solution, simulated, seeds, freedom):
     report = compare(solution, first(simulated, seeds))
-    assert report.critical_deviation == pytest.approx(stats.t.isf(LEVEL / 200, freedom))
+    assert report.critical_deviation == pytest.approx(stats.t.isf(LEVEL / 24, freedom))
     wrong = compare(changed(solution, mean_w=solution.mean_w + 0.05), first(simulated, seeds))
-    expected = 200 * stats.t.sf(wrong.largest_deviation, freedom)
+    expected = 24 * stats.t.sf(wrong.largest_deviation, freedom)
     assert wrong.p_value == pytest.approx(min(1.0, expected))
     assert wrong.passed == (wrong.p_value >= LEVEL)
-
-
-def test_regression_is_the_textbook_intercept():
-    rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((2, 12)) + 0.5
-    fit = stats.linregress(x, y)
-    mean, error = _mean(y[:, None] + np.zeros(3), x)
-    assert mean == pytest.approx(np.full(3, fit.intercept))
-    assert error == pytest.approx(np.full(3, fit.intercept_stderr))
 
 
 def test_the_drawn_power_of_the_targets_is_accounted_for(solution):
@@ -206,13 +198,13 @@ def test_the_drawn_power_of_the_targets_is_accounted_for(solution):
     assert early < 0.5 * ensemble.standard_error("test_error")[0]
 
 
-def test_a_target_of_fixed_power_needs_no_regression():
+def test_a_target_of_fixed_power_leaves_one_covariate():
     problem = replace(PROBLEM, signal=Discrete((-1.0, 1.0), (0.5, 0.5)), network="linear", lam=0.0)
     t = np.array([0.0, 1.0, 3.0])
     ensemble = simulate(problem, t, dimension=100, seeds=10, rng=1, workers=1)
     report = compare(solve(problem, 3.0, t, rtol=1e-3), ensemble)
     assert report.passed
-    assert report.critical_deviation == pytest.approx(stats.t.isf(LEVEL / (2 * 30), 9))
+    assert report.critical_deviation == pytest.approx(stats.t.isf(LEVEL / 24, 8))
 
 
 def test_solver_error_counts(solution):
@@ -245,20 +237,57 @@ def test_rounding_of_the_samples_is_allowed_for(solution):
 
 def test_one_seed_decides_nothing_and_says_so(solution, simulated):
     report = compare(changed(solution, test_error=9 * solution.test_error), first(simulated, 1))
-    assert report.passed
+    assert report.verdict == "inconclusive"
     assert report.p_value == 1.0
     assert report.largest_deviation == 0.0
-    assert report.critical_deviation == report.detectable == np.inf
+    assert report.critical_deviation == max(report.detectable.values()) == np.inf
     assert np.all(report.finite_size_bias["C_r"] == np.inf)
-    assert report.message.startswith("Nothing can be decided: one seed has no spread")
+    assert report.message.startswith("The comparison is inconclusive: one seed has no spread")
     assert "test_error" in str(report)
 
 
 def test_two_seeds_that_agree_by_chance_do_not_reject(solution, simulated):
     runs = {name: np.repeat(runs[:1], 2, axis=0) for name, runs in simulated.runs.items()}
     report = compare(solution, replace(simulated, runs=runs))
-    assert report.passed
-    assert report.detectable > 10
+    assert report.verdict == "inconclusive"
+    assert report.detectable["test_error"] > 10
+
+
+# --- the verdict and what is seen ----------------------------------------------------------------
+
+
+def test_few_seeds_are_inconclusive_even_where_the_theory_is_sevenfold_wrong(solution):
+    wrong = changed(solution, test_error=7 * solution.test_error)
+    for k in range(20):
+        report = compare(wrong, synthetic(solution, 100, 3, k))
+        assert report.verdict != "agree", k
+        assert compare(solution, synthetic(solution, 100, 3, k)).verdict == "inconclusive", k
+    assert "simulate more seeds" in compare(solution, synthetic(solution, 100, 3, 0)).message
+
+
+def test_agreement_depends_on_the_resolution_that_is_asked_for(solution, simulated):
+    seen = max(compare(solution, simulated).detectable.values())
+    assert compare(solution, simulated, resolution=1.01 * seen).verdict == "agree"
+    strict = compare(solution, simulated, resolution=0.99 * seen)
+    assert strict.verdict == "inconclusive"
+    assert strict.passed
+    with pytest.raises(ValueError, match="resolution must satisfy resolution > 0; got 0"):
+        compare(solution, simulated, resolution=0)
+
+
+@pytest.mark.parametrize("seeds", [4, 16])
+@pytest.mark.parametrize("name", ["test_error", "train_error"])
+def test_an_error_that_is_said_to_be_seen_is_seen_in_95_percent(solution, name, seeds):
+    late = np.minimum(solution.t, 1)
+    seen = 0
+    for k in range(100):
+        ensemble = synthetic(solution, 500, seeds, k)
+        factor = 1 + compare(solution, ensemble).detectable[name] * late
+        other = synthetic(solution, 500, seeds, 1000 + k)
+        seen += not compare(
+            changed(solution, **{name: factor * solution.values[name]}), other
+        ).passed
+    assert seen >= 88  # 95 expected; the standard deviation of the count is 2.2
 
 
 def test_two_time_functions_may_be_absent(solution, simulated):

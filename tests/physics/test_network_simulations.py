@@ -77,7 +77,7 @@ def test_theory_agrees_with_the_flow_of_the_layers(network, lam, monkeypatch):
     report = dmft.compare(solution, ensemble)
     assert report.passed, str(report)
     assert report.largest_deviation < 4  # in standard errors, beyond the finite-size bias
-    assert report.detectable < 0.15  # the relative error that would have been seen
+    assert report.detectable["test_error"] < 0.3  # seen in 95 % of data sets
 
 
 def test_every_kind_of_network_is_compared():

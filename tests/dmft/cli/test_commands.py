@@ -264,11 +264,14 @@ def test_compare_accepts_the_theory_and_rejects_that_of_another_problem(
 ):
     words = ["--dimension", "50", "--seeds", "12", "--seed", "1"]
     picture = tmp_path / "compare.pdf"
-    assert main(["compare", str(run), *words, "--plot", str(picture)]) == 0
+    coarse = ["--resolution", "2"]  # what 12 seeds at d = 50 can tell
+    assert main(["compare", str(run), *words, *coarse, "--plot", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"%PDF")
     out, err = capsys.readouterr()
     assert "test_error" in out
     assert err == ""
+    assert main(["compare", str(run), *words]) == 1
+    assert capsys.readouterr().err.startswith("dmft: The comparison is inconclusive at d = 50")
     other = tmp_path / "other.h5"
     dataclasses.replace(solution, problem=Problem(0.5, 1.0, 0.1, 1.0)).save(other)
     assert main(["compare", str(other), *words]) == 1
