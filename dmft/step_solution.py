@@ -14,7 +14,7 @@ from dmft.equations.steps import StepKernels, descent_of, sample_layers
 from dmft.solution import Paths, Solution
 from dmft.storage import Group, Variable
 from dmft.trajectory import Functions, read_only
-from dmft.validation import Rng, check_rng, require_integer
+from dmft.validation import Rng, check_rng, require_integer, shown
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,7 +79,7 @@ class StepSolution(Solution):
         if np.any(off):
             raise ValueError(
                 f"{name} must be among the times of the solution, which was solved in steps; got "
-                f"{times[off].flat[0]!r}: solve again with it in t_eval"
+                f"{shown(times[off].flat[0])}: solve again with it in t_eval"
             )
         return place
 

@@ -12,6 +12,22 @@ Rng = int | np.random.Generator | np.random.SeedSequence | None
 """What every `rng` argument may be; None draws fresh entropy."""
 
 
+def shown(value: Any) -> str:
+    """Return how a value reads in a message: NumPy's numbers as numbers, arrays in short.
+
+    Examples
+    --------
+    >>> shown(np.float64(1.1)), shown(np.arange(100))
+    ('1.1', 'array([ 0,  1,  2, ..., 97, 98, 99])')
+    """
+    if isinstance(value, np.generic):
+        return repr(value.item())
+    if isinstance(value, np.ndarray):
+        with np.printoptions(threshold=10):
+            return " ".join(repr(value).split()) if value.ndim > 1 else repr(value)
+    return repr(value)
+
+
 def require_finite(name: str, value: Any) -> float:
     """Return `value` as a float.
 
@@ -26,7 +42,7 @@ def require_finite(name: str, value: Any) -> float:
     except OverflowError:  # an integer or a fraction beyond the range of doubles
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be a finite real number; got {value!r}")
+        raise ValueError(f"{name} must be a finite real number; got {shown(value)}")
     return number
 
 
@@ -52,7 +68,7 @@ def require_in_range(
         left = "" if low == -math.inf else f"{name} {'>' if low_open else '>='} {low:g}"
         right = "" if high == math.inf else f"{name} {'<' if high_open else '<='} {high:g}"
         permitted = " and ".join(part for part in (left, right) if part)
-        raise ValueError(f"{name} must satisfy {permitted}; got {value!r}")
+        raise ValueError(f"{name} must satisfy {permitted}; got {shown(value)}")
     return number
 
 
@@ -65,7 +81,7 @@ def require_integer(name: str, value: Any, low: int) -> int:
         If it is not an integer or is smaller than `low`.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
-        raise ValueError(f"{name} must be an integer >= {low}; got {value!r}")
+        raise ValueError(f"{name} must be an integer >= {low}; got {shown(value)}")
     return int(value)
 
 
@@ -89,7 +105,7 @@ def require_array(name: str, value: Any) -> np.ndarray:
     try:
         array = np.array(value, dtype=float)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} must be an array of real numbers; got {value!r}") from None
+        raise ValueError(f"{name} must be an array of real numbers; got {shown(value)}") from None
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be a non-empty 1-d array; got shape {array.shape}")
     if not np.all(np.isfinite(array)):
@@ -110,14 +126,15 @@ def require_times(name: str, value: Any, t_max: float = math.inf) -> np.ndarray:
     if times.ndim != 1 or times.size == 0:
         raise ValueError(f"{name} must be a non-empty 1-d array; got shape {times.shape}")
     if not np.all(np.isfinite(times)):
-        raise ValueError(f"{name} must be finite; got {times[~np.isfinite(times)][0]!r}")
-    if np.any(np.diff(times) <= 0):
-        raise ValueError(f"{name} must be strictly increasing; got {value!r}")
+        raise ValueError(f"{name} must be finite; got {shown(times[~np.isfinite(times)][0])}")
+    falls = np.flatnonzero(np.diff(times) <= 0)
+    if falls.size:
+        first, second = map(shown, times[falls[0] : falls[0] + 2])
+        raise ValueError(f"{name} must be strictly increasing; got {first} followed by {second}")
     if times[0] < 0 or times[-1] > t_max:
-        upper = "" if t_max == math.inf else f" and <= t_max = {t_max:g}"
-        raise ValueError(
-            f"{name} must be >= 0{upper}; got values from {times[0]:g} to {times[-1]:g}"
-        )
+        upper = "" if t_max == math.inf else f" and <= t_max = {shown(t_max)}"
+        wrong = shown(times[0] if times[0] < 0 else times[-1])
+        raise ValueError(f"{name} must be >= 0{upper}; got {wrong}")
     return times
 
 

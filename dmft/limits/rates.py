@@ -23,7 +23,7 @@ import numpy as np
 from dmft.limits.steady_states import steady_state
 from dmft.limits.transitions import _trajectory
 from dmft.problem import Problem
-from dmft.validation import require_finite
+from dmft.validation import require_finite, shown
 
 
 def convergence_rate(problem: Problem) -> float:
@@ -160,7 +160,7 @@ def fit_rate(
     t, values = _trajectory(t, train_error, "train_error")
     low, high = (0.5 * t[-1], t[-1]) if window is None else window
     if not low < high:
-        raise ValueError(f"window must be (first, last) with first < last; got {window!r}")
+        raise ValueError(f"window must be (first, last) with first < last; got {shown(window)}")
     inside = (t > 0) & (t >= low) & (t <= high)
     t, values = t[inside], values[inside] - require_finite("limit", limit)
     if t.size < 6:
@@ -168,7 +168,7 @@ def fit_rate(
             f"window must hold at least 6 positive times; {low:g} to {high:g} holds {t.size}"
         )
     if np.any(values <= 0):
-        raise ValueError(f"train_error must exceed limit = {limit!r} in the window; it does not")
+        raise ValueError(f"train_error must exceed limit = {limit:.17g} in the window; it does not")
     target = np.log(values)
     # centred and scaled columns keep the normal matrix well conditioned
     columns = [np.ones_like(t), (t - t.mean()) / np.ptp(t)]

@@ -27,7 +27,7 @@ from dmft.solvers.sign_constrained import (
     least_norm_on_face,
     sign_constrained_least_squares,
 )
-from dmft.validation import require_in_range, require_integer
+from dmft.validation import require_in_range, require_integer, shown
 
 SNAP = 1e-12  # coordinates this near their threshold (relative) reach it together
 
@@ -168,7 +168,7 @@ def layer_thresholds(layer_scales: Any) -> tuple[np.ndarray, np.ndarray]:
     if np.any(sizes[0] == sizes[1]):
         raise ValueError(
             "layer_scales must hold one layer of smallest modulus for each weight; got two of "
-            f"{sizes[0][sizes[0] == sizes[1]].flat[0]!r}"
+            f"{shown(sizes[0][sizes[0] == sizes[1]].flat[0])}"
         )
     if scales.shape[0] == 2:
         return np.ones(scales.shape[1:]), np.ones(scales.shape[1:])
@@ -297,5 +297,5 @@ def _finite_array(name: str, value: Any, *ndims: int) -> np.ndarray:
     if array.ndim not in ndims or array.size == 0:
         raise ValueError(f"{name} must be a non-empty {permitted} array; got shape {array.shape}")
     if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be finite; got {array[~np.isfinite(array)][0]!r}")
+        raise ValueError(f"{name} must be finite; got {shown(array[~np.isfinite(array)][0])}")
     return array

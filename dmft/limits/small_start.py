@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dmft.validation import shown
+
 
 class Extrapolation(NamedTuple):
     """Result of `extrapolate_start`.
@@ -52,7 +54,9 @@ def extrapolate_start(alphas: Any, values: Any, errors: Any = 0.0) -> Extrapolat
     alphas = np.array(alphas, dtype=float)
     inside = np.all((alphas > 0) & (alphas < 1))
     if alphas.ndim != 1 or alphas.size < 2 or not inside or np.any(np.diff(alphas) >= 0):
-        raise ValueError(f"alphas must be at least 2 decreasing numbers in (0, 1); got {alphas!r}")
+        raise ValueError(
+            f"alphas must be at least 2 decreasing numbers in (0, 1); got {shown(alphas)}"
+        )
     values = np.array(values, dtype=float)
     if values.ndim != 2 or len(values) != alphas.size:
         raise ValueError(f"values must have shape ({alphas.size}, T); got {values.shape}")

@@ -28,6 +28,7 @@ import numpy as np
 
 from dmft.models import for_every_model
 from dmft.problem import Problem
+from dmft.validation import shown
 
 if TYPE_CHECKING:
     from dmft.limits.state_evolution import Denoiser, FixedPoint, Mixture
@@ -112,7 +113,8 @@ class SteadyState:
         """
         p = _numbers("p", p)
         if np.any((p < 0) | (p > 1)):
-            raise ValueError(f"p must satisfy 0 <= p <= 1; got {p[(p < 0) | (p > 1)].flat[0]!r}")
+            wrong = p[(p < 0) | (p > 1)].flat[0]
+            raise ValueError(f"p must satisfy 0 <= p <= 1; got {shown(wrong)}")
         flat = self.denoiser.weight(self.observed.quantile(p.ravel()))
         return flat.reshape(p.shape)
 
@@ -210,7 +212,7 @@ def recovery_threshold(density: Any) -> Any:
     """
     rho = _numbers("density", density)
     if np.any((rho < 0) | (rho > 1)):
-        raise ValueError(f"density must satisfy 0 <= density <= 1; got {density!r}")
+        raise ValueError(f"density must satisfy 0 <= density <= 1; got {shown(density)}")
     thresholds = np.array([_recovery_threshold(float(r)) for r in rho.ravel()])
     return float(thresholds[0]) if rho.ndim == 0 else thresholds.reshape(rho.shape)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dmft.problem import Problem
-from dmft.validation import require_in_range, require_integer
+from dmft.validation import require_in_range, require_integer, shown
 
 _GRID_STEP = 0.02  # of log t, for the detection of the steepest descent
 _SMOOTHING = 0.1  # of log t, standard deviation
@@ -335,9 +335,9 @@ def _trajectory(t: Any, values: Any, name: str) -> tuple[np.ndarray, np.ndarray]
     if times.ndim != 1 or times.size < 2:
         raise ValueError(f"t must be a 1-d array of at least 2 times; got shape {times.shape}")
     if not np.all(np.isfinite(times)) or np.any(np.diff(times) <= 0) or times[0] < 0:
-        raise ValueError(f"t must be finite, >= 0 and strictly increasing; got {t!r}")
+        raise ValueError(f"t must be finite, >= 0 and strictly increasing; got {shown(t)}")
     if errors.shape != times.shape:
         raise ValueError(f"{name} must have the shape of t, {times.shape}; got {errors.shape}")
     if not np.all(np.isfinite(errors)):
-        raise ValueError(f"{name} must be finite; got {errors[~np.isfinite(errors)][0]!r}")
+        raise ValueError(f"{name} must be finite; got {shown(errors[~np.isfinite(errors)][0])}")
     return times, errors

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from dmft.parameters import Parameters
+from dmft.validation import shown
 
 if TYPE_CHECKING:
     from dmft.networks.potential import Potential
@@ -132,9 +133,9 @@ class Network(Parameters, ABC):
     def _weights(self, w: Any) -> np.ndarray:
         weights = np.array(w, dtype=float)
         if not np.all(np.isfinite(weights)):
-            raise ValueError(f"w must be finite; got {w!r}")
+            raise ValueError(f"w must be finite; got {shown(w)}")
         if not self.changes_sign and np.any(weights <= 0):
-            raise ValueError(f"w must be > 0 for {self!r}, which cannot reach 0; got {w!r}")
+            raise ValueError(f"w must be > 0 for {self!r}, which cannot reach 0; got {shown(w)}")
         return weights
 
     def _mirror(

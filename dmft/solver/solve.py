@@ -45,7 +45,14 @@ from dmft.solver.noise_correction import ITERATION, on_finer_grid, resolve_noise
 from dmft.solver.tolerance import Tolerance
 from dmft.solvers.collocation import Grid
 from dmft.trajectory import Functions
-from dmft.validation import Rng, recorded_seed, require_in_range, require_integer, require_times
+from dmft.validation import (
+    Rng,
+    recorded_seed,
+    require_in_range,
+    require_integer,
+    require_times,
+    shown,
+)
 
 # Gaussian mass over rtol that the nodes of a noise rule may leave out: its effect, which the fixed
 # point amplified up to five times where that was measured, then stays below a tenth of rtol. The
@@ -121,7 +128,7 @@ def solve(
         return solve_in_steps(problem, t_max, t_eval, rtol, seed, progress)
     if problem.dynamics.noisy:
         raise ValueError(f"dynamics {problem.dynamics!r} cannot be solved yet; take small steps")
-    times = _checked(t_max, t_eval, rtol, grid, max_sweeps)
+    times = _checked(t_max, t_eval, rtol, grid, rule, max_sweeps)
     # an iteration that diverges is reported by the solution
     with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return _solve(problem, t_max, times, rtol, seed, grid, rule, max_sweeps, progress)
@@ -201,13 +208,17 @@ def _solve(
     )
 
 
-def _checked(t_max: Any, t_eval: Any, rtol: Any, grid: Any, max_sweeps: Any) -> np.ndarray | None:
+def _checked(
+    t_max: Any, t_eval: Any, rtol: Any, grid: Any, rule: Any, max_sweeps: Any
+) -> np.ndarray | None:
     """Check the arguments of a flow; return t_eval as an array."""
     require_in_range("t_max", t_max, low=0.0, low_open=True)
     require_in_range("rtol", rtol, low=1e-9, high=0.1)
     require_integer("max_sweeps", max_sweeps, low=1)
+    if rule is not None and not hasattr(rule, "seeded"):
+        raise TypeError(f"rule must be a noise rule such as SobolRule(); got {rule!r}")
     if grid is not None and grid.t_max != t_max:
-        raise ValueError(f"grid must end at t_max = {t_max!r}; got an end at {grid.t_max!r}")
+        raise ValueError(f"grid must end at t_max = {shown(t_max)}; it ends at {shown(grid.t_max)}")
     return None if t_eval is None else require_times("t_eval", t_eval, t_max)
 
 
