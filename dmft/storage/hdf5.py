@@ -19,9 +19,10 @@ from __future__ import annotations
 import io
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,9 @@ FORMAT = "dmft."  # begins the attribute `format`, which goes on with the kind o
 # their metadata has checksums of its own.
 LIBRARY = ("v108", "v108")
 PACKAGES = ("numpy", "scipy", "numba", "h5py")
+TEXT = h5py.h5t.py_create(h5py.string_dtype(), logical=True)  # in a file
+TEXT_OBJECT = h5py.h5t.py_create(h5py.string_dtype())  # in memory
+SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
 # Attributes that the writer adds; all others are a result's own scalars.
 ADMINISTRATIVE = {
     *("format", "schema_version", "title", "source", "references", "date_created", "seed"),
@@ -108,7 +112,7 @@ def reading(path: StrPath) -> Iterator[None]:
 def _encoded(kind: str, record: Record) -> bytes:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=LIBRARY) as file:
-        file.attrs.update(_administration(kind, record))
+        _set_attributes(file, _administration(kind, record))
         _write_group(file, record.content, {})
     return buffer.getvalue()
 
@@ -144,8 +148,7 @@ def _write_group(target: Any, group: Group, outer: dict[str, Any]) -> None:
             dataset = _write(target, name, variable)
             for axis, dimension in enumerate(variable.dimensions):
                 dataset.dims[axis].attach_scale(scales[dimension])
-    for name, value in group.attributes.items():
-        target.attrs[name] = value
+    _set_attributes(target, group.attributes)
     for name, inner in group.groups.items():
         _write_group(target.create_group(name), inner, scales)
 
@@ -155,11 +158,25 @@ def _write(target: Any, name: str, variable: Variable) -> Any:
     if values.dtype.kind == "U":
         values = values.astype(h5py.string_dtype())
     dataset = target.create_dataset(name, data=values)
-    dataset.attrs["units"] = variable.units
-    dataset.attrs["long_name"] = variable.long_name
+    _set_attributes(dataset, {"units": variable.units, "long_name": variable.long_name})
     return dataset
 
 
+def _set_attributes(target: Any, values: Mapping[str, Any]) -> None:
+    """Set attributes of a new object.
+
+    Texts, which most are, are written without h5py's `attrs`: that makes each under another name
+    and renames it, in case there is an old one, in five times the time.
+    """
+    for name, value in values.items():
+        if isinstance(value, str):
+            attribute = h5py.h5a.create(target.id, name.encode(), TEXT, SCALAR)
+            attribute.write(np.array(value, dtype=object), mtype=TEXT_OBJECT)
+        else:
+            target.attrs[name] = value
+
+
+@cache
 def _version(package: str, fallback: str) -> str:
     try:
         return metadata.version(package)
@@ -180,7 +197,7 @@ def _decoded(file: Any) -> tuple[str, Record]:
             f"it has schema version {version}, and this dmft reads up to {SCHEMA_VERSION}; "
             "install a newer one"
         )
-    content = _read_group(file)
+    content = _read_group(file, {})
     own = {k: v for k, v in content.attributes.items() if k not in ADMINISTRATIVE}
     rest = {k: v for k, v in content.attributes.items() if k in ADMINISTRATIVE - {"configuration"}}
     record = Record(
@@ -193,13 +210,13 @@ def _decoded(file: Any) -> tuple[str, Record]:
     return found.removeprefix(FORMAT), record
 
 
-def _read_group(source: Any) -> Group:
-    variables, groups = {}, {}
-    for name, item in source.items():
-        if isinstance(item, h5py.Group):
-            groups[name] = _read_group(item)
-        else:
-            variables[name] = _read_variable(name, item)
+def _read_group(source: Any, outer: dict[Any, str]) -> Group:
+    """Read a group; `outer` holds the names of the scales around it by their place in the file."""
+    items = dict(source.items())
+    datasets = {name: item for name, item in items.items() if isinstance(item, h5py.Dataset)}
+    scales = {_place(item): name for name, item in datasets.items() if item.is_scale} | outer
+    variables = {name: _read_variable(name, item, scales) for name, item in datasets.items()}
+    groups = {n: _read_group(item, scales) for n, item in items.items() if n not in datasets}
     attributes = {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in source.attrs.items()
@@ -207,12 +224,17 @@ def _read_group(source: Any) -> Group:
     return Group(variables, attributes, groups)
 
 
-def _read_variable(name: str, dataset: Any) -> Variable:
+def _read_variable(name: str, dataset: Any, scales: dict[Any, str]) -> Variable:
     if dataset.is_scale:
         dimensions: tuple[str, ...] = (name,)
     else:
-        dimensions = tuple(axis[0].name.rsplit("/", 1)[-1] for axis in dataset.dims)
+        dimensions = tuple(scales[_place(axis[0])] for axis in dataset.dims)
     text = h5py.check_string_dtype(dataset.dtype) is not None
     values = np.array(dataset.asstr()[()], dtype=str) if text else np.asarray(dataset[()])
     values.setflags(write=False)
     return Variable(dimensions, values, dataset.attrs["long_name"], dataset.attrs["units"])
+
+
+def _place(dataset: Any) -> int:
+    """Return the address of a dataset in its file."""
+    return h5py.h5o.get_info(dataset.id).addr

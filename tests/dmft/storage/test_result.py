@@ -62,6 +62,7 @@ def test_loaded_solution_continues_like_the_original(solution, path):
         {"problem": Problem(0.5, network=Product((1.0, 0.5, 0.2)))},
         {"problem": Problem(0.5, signal=Empirical(np.random.default_rng(0).normal(size=20000)))},
         {"success": False, "status": 2, "message": "α → ∞: no convergence.", "seed": 2**100},
+        {"message": "", "stats": {"rule": "", "settled": True}},
         {"seed": np.int64(4), "rtol": np.float64(0.1)},
         {"stats": {"error": {"time": 1e-3, "law": {"atoms": np.arange(3)}}, "none": {}}},
         {"stats": {"sweeps": np.int64(3), "spacing": np.inf, "residual_history": np.array([1.0])}},
