@@ -28,7 +28,7 @@ from textbook import cholesky_factor, relative_change, sample_side
 
 from dmft.equations.noise_rules import MonteCarloRule, SobolRule
 from dmft.problem import Problem
-from dmft.simulation.ensemble import simulate
+from dmft.simulation.simulate import simulate
 from dmft.solver.solve import solve
 
 PROBLEMS = (

@@ -38,7 +38,7 @@ from textbook import solve_textbook
 
 from dmft.problem import Problem
 from dmft.simulation.data import Data, draw_data
-from dmft.simulation.ensemble import simulate
+from dmft.simulation.simulate import simulate
 from dmft.solution import Solution
 from dmft.solver.solve import solve
 

@@ -25,7 +25,8 @@ from textbook import solve_textbook
 
 from dmft.equations.noise_rules import MonteCarloRule, NoiseRule, SobolRule, SparseRule
 from dmft.problem import Problem
-from dmft.simulation.ensemble import Ensemble, simulate
+from dmft.simulation.ensemble import Ensemble
+from dmft.simulation.simulate import simulate
 from dmft.solution import Solution
 from dmft.solver.solve import solve
 

@@ -48,7 +48,7 @@ _HOME = {
     "load": "storage",
     "load_ensemble": "simulation.ensemble",
     "save_ensemble": "simulation.ensemble",
-    "simulate": "simulation.ensemble",
+    "simulate": "simulation.simulate",
     "Ensemble": "simulation.ensemble",
     "compare": "comparison",
     "steady_state": "limits.steady_states",

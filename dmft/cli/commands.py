@@ -133,7 +133,7 @@ def _solved(
 def _simulated(
     problem: Problem, t_eval: Any, options: dict[str, Any], arguments: Namespace
 ) -> Ensemble:
-    from dmft.simulation.ensemble import simulate
+    from dmft.simulation.simulate import simulate
 
     with Reporter(arguments.progress) as reporter:
         return simulate(problem, t_eval, **options, progress=reporter.seeds)

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dmft.problem import Problem
-from dmft.simulation.ensemble import Ensemble, simulate
+from dmft.simulation.ensemble import Ensemble
 from dmft.simulation.saddle_ensemble import SaddleEnsemble, saddle_ensemble
+from dmft.simulation.simulate import simulate
 from dmft.solution import Solution
 from dmft.solver.solve import solve
 from dmft.validation import Rng, recorded_seed

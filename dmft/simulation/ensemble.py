@@ -1,41 +1,23 @@
-"""Simulations over many seeds, and the averages that they give."""
+"""Simulations over many seeds: the raw runs and the averages that they give."""
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
-from dmft import parallel
 from dmft.equations.observables import LONG_NAMES
-from dmft.interrupts import deferred, interruptible
-from dmft.models import for_every_model
 from dmft.problem import Problem
-from dmft.simulation.data import (
-    Data,
-    check_design,
-    check_dimension,
-    check_problem,
-    drawn_data,
-    samples,
-)
-from dmft.simulation.flow import Flow
-from dmft.simulation.steps import descend
 from dmft.storage import Group, Record, Variable, configuration_of
 from dmft.trajectory import Functions, Trajectory, read_only
-from dmft.validation import Rng, recorded_seed, require_in_range, require_integer, require_times
+from dmft.validation import require_times
 
 TWO_TIME_LIMIT = 200  # times up to which two-time functions are kept: their size is T^2 a seed
 
 RUNS = "runs_of_"  # begins the names of variables that hold each seed
-
-WORTH_PROCESSES = 3.0  # seconds of work that make up for starting processes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -207,192 +189,3 @@ def load_ensemble(path: str | PathLike[str]) -> Ensemble:
 
 def _units(name: str) -> str:
     return "s" if name.endswith("_time") else "1"
-
-
-@for_every_model
-def simulate(
-    problem: Problem,
-    t_eval: Any,
-    dimension: int = 500,
-    seeds: int = 16,
-    rng: Rng = 0,
-    design: str = "gaussian",
-    workers: int | None = None,
-    rtol: float = 1e-6,
-    progress: Callable[[int, int], None] | None = None,
-) -> Ensemble:
-    """Integrate the gradient flow of the network on `seeds` independent draws of the data.
-
-    Parameters
-    ----------
-    problem : Problem
-        The problem; n = round(delta dimension).
-    t_eval : array_like, shape (T,)
-        Increasing times >= 0, in the unit du/dt = -(d/2) dL/du.
-    dimension : int
-        d >= 1; round(delta d) must not be 0.
-    seeds : int
-        Number of independent draws, >= 1.
-    rng : int, Generator, SeedSequence or None
-        Source of randomness. An int gives the same result each time, to the last bit, whatever
-        the number of workers; None draws fresh entropy, which `Ensemble.seed` records.
-    design : {"gaussian", "rademacher", "student_t"}
-        Law of the entries of X, of variance 1/d; Student's t has 5 degrees of freedom.
-    workers : int, optional
-        Processes. By default the first seed is timed, and as many as processors are available
-        share the others if that pays. They need no guard of the main module.
-    rtol : float
-        Tolerance of the integrator in (0, 0.01]. The relative errors that it leaves in test_error
-        and train_error are a small multiple of it, below 1e-5 at the default, until these fall
-        below 1e-12 of their scale or to the rounding errors of the layers' products.
-    progress : callable, optional
-        Called from the calling thread with (seeds done, seeds) after each seed.
-
-    Returns
-    -------
-    Ensemble
-        Means, standard errors and raw runs.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is out of range or of another type.
-    RuntimeError
-        If the integration of a seed breaks down.
-
-    Warns
-    -----
-    UserWarning
-        If n/d differs from delta by more than 1 %.
-
-    Notes
-    -----
-    Ctrl-C, or an exception in `progress`, stops all seeds and propagates.
-    """
-    check_problem(problem)
-    t = require_times("t_eval", t_eval)
-    problem.dynamics.require_simulated(t)
-    dimension = check_dimension(problem, dimension)
-    seeds = require_integer("seeds", seeds, low=1)
-    check_design(design)
-    if workers is not None:
-        workers = require_integer("workers", workers, low=1)
-    if "__main__" in {type(problem.signal).__module__, type(problem.network).__module__}:
-        workers = 1  # another process could not import the class
-    rtol = require_in_range("rtol", rtol, low=0.0, high=0.01, low_open=True)
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be callable or None; got {progress!r}")
-    seed = recorded_seed(rng)
-
-    task = functools.partial(_one_seed, problem, t, dimension, design, rtol)
-    children = np.random.SeedSequence(seed).spawn(seeds)
-    results: dict[int, _Run] = {}
-    with deferred():
-        import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
-
-    each = _each_seed(task, children, workers)
-    with interruptible(), parallel.single_blas_thread(), closing(each) as done:
-        for k, result in done:
-            results[k] = result
-            if progress is not None:
-                progress(len(results), seeds)
-    ordered = [results[k] for k in range(seeds)]
-    return Ensemble(
-        problem=problem,
-        t=t,
-        dimension=dimension,
-        samples=samples(problem, dimension),
-        design=design,
-        seed=seed,
-        runs=_stacked([run.values for run in ordered]),
-        stats=_stacked([run.stats for run in ordered]),
-    )
-
-
-class _Run(NamedTuple):
-    values: dict[str, np.ndarray]
-    stats: dict[str, Any]
-
-
-def _one_seed(
-    problem: Problem,
-    t: np.ndarray,
-    dimension: int,
-    design: str,
-    rtol: float,
-    child: np.random.SeedSequence,
-) -> _Run:
-    start = time.perf_counter()
-    data = drawn_data(problem, dimension, design, child)
-    # a trial step of a flow may overflow; it is then rejected
-    with np.errstate(all="ignore"):
-        if problem.dynamics.in_steps:
-            own = np.random.SeedSequence(child.entropy, spawn_key=(*child.spawn_key, 0))
-            weights, steps = descend(problem, data, t, np.random.default_rng(own))
-            work: dict[str, Any] = {"steps": steps}
-        else:
-            weights, work = _integrated(problem, data, t, rtol)
-        values = _observables(weights, data)
-    return _Run(values, {"wall_time": time.perf_counter() - start, **work})
-
-
-def _integrated(
-    problem: Problem, data: Data, t: np.ndarray, rtol: float
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the weights (T, d) along the flow, and counts of the work."""
-    from dmft.solvers.stiff_ode import integrate
-
-    flow = Flow(problem, data, rtol)
-    states, work = integrate(flow, flow.start, t)
-    weights = np.stack([problem.mirror.output_weight(flow.layers(z)) for z in states])
-    return weights, vars(work)
-
-
-def _observables(weights: np.ndarray, data: Data) -> dict[str, np.ndarray]:
-    """Return the values of one seed for the weights (T, d) along its path."""
-    n, d = data.X.shape
-    theta = weights - data.w_star
-    residual = weights @ data.X.T - data.y
-    values = {
-        "test_error": np.sum(theta**2, axis=1) / (2 * d),
-        "train_error": np.sum(residual**2, axis=1) / (2 * n),
-        "mean_w": weights.mean(axis=1),
-        "overlap": weights @ data.w_star / d,
-    }
-    if len(weights) <= TWO_TIME_LIMIT:
-        values["C_w"] = theta @ theta.T / d
-        values["C_r"] = residual @ residual.T / n
-    return values
-
-
-def _each_seed(
-    task: Callable[[np.random.SeedSequence], _Run],
-    children: list[np.random.SeedSequence],
-    workers: int | None,
-) -> Generator[tuple[int, _Run], None, None]:
-    """Yield (k, result of seed k) as they are done; by default in processes if that saves time."""
-    first = 0
-    if workers is None:
-        start = time.perf_counter()
-        result = task(children[0])
-        work = (time.perf_counter() - start) * (len(children) - 1)
-        workers = parallel.processors() if work > WORTH_PROCESSES else 1
-        first = 1
-        yield 0, result
-    rest = children[first:]
-    workers = min(workers, len(rest))
-    if workers > 1:
-        with closing(parallel.unordered_map(task, rest, workers)) as done:
-            for k, result in done:
-                yield first + k, result
-        return
-    for k, child in enumerate(rest):
-        yield first + k, task(child)
-
-
-def _stacked(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Return one read-only array for each name, with a row for each seed."""
-    table = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    for array in table.values():
-        array.setflags(write=False)
-    return table

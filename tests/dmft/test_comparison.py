@@ -7,7 +7,8 @@ from scipy import stats
 from dmft.comparison import LEVEL, PAIRED, SINGLE, compare
 from dmft.problem import Problem
 from dmft.signals import Discrete
-from dmft.simulation.ensemble import Ensemble, simulate
+from dmft.simulation.ensemble import Ensemble
+from dmft.simulation.simulate import simulate
 from dmft.solver import iteration
 from dmft.solver.solve import solve
 

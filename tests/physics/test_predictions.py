@@ -23,8 +23,8 @@ from dmft.networks.product import Product
 from dmft.problem import Problem
 from dmft.signals import Bernoulli, BernoulliGaussian, Discrete, Gaussian
 from dmft.simulation.data import draw_data
-from dmft.simulation.ensemble import simulate
 from dmft.simulation.saddle_ensemble import saddle_ensemble
+from dmft.simulation.simulate import simulate
 from dmft.solver.solve import solve
 
 SIGNED = Discrete([-1.0, 0.0, 2.0], [0.1, 0.8, 0.1])

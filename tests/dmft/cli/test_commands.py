@@ -20,7 +20,8 @@ from dmft.networks.product import Product
 from dmft.networks.registry import NETWORKS
 from dmft.problem import Problem
 from dmft.signals import LAWS, Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian
-from dmft.simulation.ensemble import load_ensemble, simulate
+from dmft.simulation.ensemble import load_ensemble
+from dmft.simulation.simulate import simulate
 from dmft.solver.solve import solve
 from dmft.storage import load
 

@@ -9,7 +9,7 @@ import pytest
 from dmft.comparison import compare
 from dmft.figures.plots import plot_comparison, plot_correlation, plot_errors, save_figure
 from dmft.problem import Problem
-from dmft.simulation.ensemble import simulate
+from dmft.simulation.simulate import simulate
 from dmft.solver.solve import solve
 
 matplotlib = pytest.importorskip("matplotlib")

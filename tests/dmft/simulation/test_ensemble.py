@@ -19,8 +19,9 @@ from dmft.parallel import unordered_map
 from dmft.problem import Problem
 from dmft.signals import Bernoulli, Gaussian
 from dmft.simulation.data import draw_data
-from dmft.simulation.ensemble import TWO_TIME_LIMIT, simulate
+from dmft.simulation.ensemble import TWO_TIME_LIMIT
 from dmft.simulation.flow import Flow
+from dmft.simulation.simulate import simulate
 
 
 def child(seed, k=0):
@@ -425,7 +426,7 @@ def test_a_script_needs_no_guard(tmp_path):
     script.write_text(
         "import sys\n"
         "from dmft.problem import Problem\n"
-        "from dmft.simulation.ensemble import simulate\n"
+        "from dmft.simulation.simulate import simulate\n"
         "print(simulate(Problem(0.5), [1.0], 10, seeds=3, workers=2).test_error[0])\n"
     )
     root = Path(__file__).parents[3]

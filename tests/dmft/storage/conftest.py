@@ -3,7 +3,7 @@ import pytest
 from dmft.solvers.collocation import Grid
 
 from dmft.problem import Problem
-from dmft.simulation.ensemble import simulate
+from dmft.simulation.simulate import simulate
 from dmft.solver.solve import solve
 
 
