@@ -61,6 +61,9 @@ _HOME = {
     "detect_lazy_to_rich": "limits.transitions",
     "detect_search_to_descent": "limits.transitions",
     "grokking_delay": "limits.transitions",
+    "largest_stable_step": "limits.stability",
+    "sharpness": "limits.stability",
+    "effective_decay": "limits.stability",
     "saddle_to_saddle": "limits.saddles",
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dmft.dynamics.base import ON_STEP
 from dmft.equations.observables import LONG_NAMES
-from dmft.equations.steps import StepKernels, descent_of, sample_layers
+from dmft.equations.steps import StepKernels, descent_of, responses, sample_layers
 from dmft.solution import Paths, Solution
 from dmft.storage import Group, Variable
 from dmft.trajectory import Functions, read_only
@@ -85,19 +85,32 @@ class StepSolution(Solution):
 
     def sample_paths(self, n: int, rng: Rng = None) -> Paths:
         """Draw trajectories of one coordinate at the times `t`; see `Solution.sample_paths`."""
+        problem, step = self.problem, descent_of(self.problem).step
+        layers, h, w_star = self._layers(n, rng)
+        H = np.concatenate([np.zeros((n, 1)), np.cumsum(step * h, axis=1)], axis=1)
+        H = H[:, descent_of(problem).steps_of(self.t)]
+        network = problem.mirror
+        w = np.stack([network.output_weight(x) for x in np.moveaxis(layers, -1, 0)], axis=1)
+        pair = network.layer_pair(problem.alpha, problem.lam, np.zeros((1, 1)), np.zeros(1))
+        u, v = (None, None) if pair is None else layers
+        return Paths(self.t, H, u, v, w, w_star)
+
+    def sample_responses(self, n: int, rng: int | np.random.Generator | None = None) -> np.ndarray:
+        """Draw -d(dw/dt)/dh of n coordinates at the times `t`, shape (n, T)."""
+        layers, _, _ = self._layers(n, rng)
+        each = [responses(self.problem, x) for x in np.moveaxis(layers, -1, 0)]
+        return np.stack(each, axis=1)
+
+    def _layers(
+        self, n: int, rng: int | np.random.Generator | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draw layers (L, n, T) at the times `t`, gradients (n, K) and targets (n,)."""
         require_integer("n", n, low=1)
         check_rng(rng)
         generator = np.random.default_rng(self.seed if rng is None else rng)
-        problem, step = self.problem, descent_of(self.problem).step
-        w_star = problem.signal.sample(generator, n)
-        layers, h = sample_layers(problem, self.kernels, w_star, generator)
-        H = np.concatenate([np.zeros((n, 1)), np.cumsum(step * h, axis=1)], axis=1)
-        at = descent_of(problem).steps_of(self.t)
-        network = problem.mirror
-        w = np.stack([network.output_weight(layers[..., k]) for k in at], axis=1)
-        pair = network.layer_pair(problem.alpha, problem.lam, np.zeros((1, 1)), np.zeros(1))
-        u, v = (None, None) if pair is None else layers[..., at]
-        return Paths(self.t, H[:, at], u, v, w, w_star)
+        w_star = self.problem.signal.sample(generator, n)
+        layers, h = sample_layers(self.problem, self.kernels, w_star, generator)
+        return layers[..., descent_of(self.problem).steps_of(self.t)], h, w_star
 
     @property
     def _t_max(self) -> float:

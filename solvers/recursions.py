@@ -101,81 +101,85 @@ class Responses:
         """
         start = _grouped(output)
         rows = np.zeros((len(start), k))
-        for s in range(len(start)):
-            _add_responses(
-                self._jacobians[s],
-                self._inputs[s],
-                self._outputs[s],
-                self._memory[s],
-                start[s],
-                k,
-                seen and self.nesterov,
-                self.momentum,
-                self.nesterov,
-                rows[s],
-            )
+        _add_responses(
+            self._jacobians,
+            self._inputs,
+            self._outputs,
+            self._memory,
+            start,
+            k,
+            seen and self.nesterov,
+            self.momentum,
+            self.nesterov,
+            rows,
+        )
         return rows
 
 
 def _grouped(values: np.ndarray) -> np.ndarray:
     """Return values (..., systems, paths) as (systems, groups, ..., 8)."""
-    paths = values.shape[-1]
-    split = values.reshape(*values.shape[:-1], paths // LANES, LANES)
-    return np.ascontiguousarray(np.moveaxis(split, (-3, -2), (0, 1)))
+    systems, paths = values.shape[-2:]
+    split = values.reshape(-1, systems, paths // LANES, LANES)
+    shape = (systems, paths // LANES, *values.shape[:-2], LANES)
+    return np.ascontiguousarray(split.transpose(1, 2, 0, 3)).reshape(shape)
 
 
 @njit(cache=True, error_model="numpy")
 def _add_responses(
     jacobians, inputs, outputs, memory, start, k, seen, momentum, nesterov, row
 ):  # pragma: no cover
-    """Add the responses to f_0, ..., f_{k-1}, summed over the paths of one system, to `row` (k,).
+    """Add the responses to f_0, ..., f_{k-1}, summed over each system's paths, to `row` (S, k).
 
-    Shapes: jacobians (G, K, L, L, 8), inputs and outputs (G, K, L, 8), start (G, L, 8); memory
-    (T, W, 4) with M(i, j) at [j // 4, i, j % 4].
+    Shapes: jacobians (S, G, K, L, L, 8), inputs and outputs (S, G, K, L, 8), start (S, G, L, 8);
+    memory (S, T, W, 4) with M(i, j) at [j // 4, i, j % 4].
     """
-    groups, layers, width = start.shape[0], start.shape[1], memory.shape[1]
+    systems, groups, layers = start.shape[:3]
+    steps, tiles, width = jacobians.shape[2], memory.shape[1], memory.shape[2]
     q = np.zeros((width, LANES))
     total = np.zeros((width, LANES))
     last = np.empty((layers, LANES))  # lambda_{j+1}
     other = np.empty((layers, LANES))  # lambda_{j+2}, or kappa_{j+1} with nesterov
     new = np.empty((layers, LANES))
     far = np.empty((TILE, LANES))
-    for g in range(groups):
-        for a in range(layers):
-            value = load(start, g * layers + a)
-            store(last, a, (1.0 + momentum) * value if seen else value)
-            store(other, a, value if seen else splat(0.0))
-        for top in range((k - 1) // TILE * TILE, -1, -TILE):
-            end = min(top + TILE, k)
-            tile = zero_tile(4)
-            for i in range(end, k):
-                tile = add_scaled(tile, memory, (top // TILE * width + i) * TILE, load(q, i))
-            store_tile(far, 0, tile)
-            for j in range(end - 1, top - 1, -1):
-                at = (g * jacobians.shape[1] + j) * layers
-                m = load(inputs, at) * load(last, 0)
-                for a in range(1, layers):
-                    m = m + load(inputs, at + a) * load(last, a)
-                store(total, j, load(total, j) + m)
-                s = m + load(far, j - top)
-                for i in range(j + 1, end):
-                    s = s + memory[top // TILE, i, j - top] * load(q, i)
-                store(q, j, s)
-                for a in range(layers):
-                    value = load(outputs, at + a) * s
-                    for b in range(layers):
-                        value = value + load(jacobians, (at + b) * layers + a) * load(last, b)
-                    store(new, a, value)
-                for a in range(layers):
-                    value, old, previous = load(new, a), load(last, a), load(other, a)
-                    if nesterov:
-                        store(last, a, (1.0 + momentum) * value - momentum * previous)
-                        store(other, a, value)
-                    else:
-                        store(last, a, value + momentum * (old - previous))
-                        store(other, a, old)
-    for j in range(k):
-        row[j] += lane_sum(load(total, j))
+    for s in range(systems):
+        total[:] = 0.0
+        for g in range(s * groups, (s + 1) * groups):
+            for a in range(layers):
+                value = load(start, g * layers + a)
+                store(last, a, (1.0 + momentum) * value if seen else value)
+                store(other, a, value if seen else splat(0.0))
+            for top in range((k - 1) // TILE * TILE, -1, -TILE):
+                end = min(top + TILE, k)
+                column = (s * tiles + top // TILE) * width
+                tile = zero_tile(4)
+                for i in range(end, k):
+                    tile = add_scaled(tile, memory, (column + i) * TILE, load(q, i))
+                store_tile(far, 0, tile)
+                for j in range(end - 1, top - 1, -1):
+                    at = (g * steps + j) * layers
+                    m = load(inputs, at) * load(last, 0)
+                    for a in range(1, layers):
+                        m = m + load(inputs, at + a) * load(last, a)
+                    store(total, j, load(total, j) + m)
+                    x = m + load(far, j - top)
+                    for i in range(j + 1, end):
+                        x = x + memory[s, top // TILE, i, j - top] * load(q, i)
+                    store(q, j, x)
+                    for a in range(layers):
+                        value = load(outputs, at + a) * x
+                        for b in range(layers):
+                            value = value + load(jacobians, (at + b) * layers + a) * load(last, b)
+                        store(new, a, value)
+                    for a in range(layers):
+                        value, old, previous = load(new, a), load(last, a), load(other, a)
+                        if nesterov:
+                            store(last, a, (1.0 + momentum) * value - momentum * previous)
+                            store(other, a, value)
+                        else:
+                            store(last, a, value + momentum * (old - previous))
+                            store(other, a, old)
+        for j in range(k):
+            row[s, j] += lane_sum(load(total, j))
 
 
 def compile_functions() -> None:

@@ -58,6 +58,10 @@ class Dynamics(ABC):
         """Return the parameters as plain numbers and strings, with the dynamics' `name`."""
         return {"name": self.name, **vars(self)}
 
+    def noise_rate(self, square: np.ndarray) -> np.ndarray:
+        """Return the rate of the white noise of small steps, from E r^2 of the residual."""
+        return np.zeros_like(square)
+
     def require_simulated(self, times: np.ndarray) -> None:  # noqa: B027
         """Raise ValueError where a simulation cannot give values at `times` (T,)."""
 
@@ -99,6 +103,11 @@ class Descent(Dynamics):
     def selection(self) -> Selection:
         """Which samples the steps see."""
         raise NotImplementedError
+
+    def noise_rate(self, square: np.ndarray) -> np.ndarray:
+        """Return step (nu E r^2 + (1 + nu) label_noise)."""
+        nu = self.selection.variance
+        return self.step * (nu * square + (1 + nu) * self.label_noise)
 
     def require_simulated(self, times: np.ndarray) -> None:
         """Raise ValueError if a time is not a multiple of the step."""

@@ -44,6 +44,10 @@ class StochasticFlow(Dynamics):
         for name in ("temperature", "label_noise"):
             object.__setattr__(self, name, require_in_range(name, getattr(self, name), low=0.0))
 
+    def noise_rate(self, square: np.ndarray) -> np.ndarray:
+        """Return temperature E r^2 + label_noise."""
+        return self.temperature * square + self.label_noise
+
     def require_simulated(self, times: np.ndarray) -> None:
         """Raise ValueError: a limit of training in steps has no simulation of its own."""
         raise ValueError(

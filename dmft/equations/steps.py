@@ -26,14 +26,12 @@ of V. A Cholesky factor of C_y itself would multiply rounding errors by all its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from dmft.dynamics.base import Descent
-from dmft.networks.base import Network
 from dmft.problem import Problem
 from dmft.solvers.lanes import LANES
 from dmft.solvers.recursions import Responses
@@ -103,17 +101,18 @@ def march(problem: Problem, steps: int, draws: Draws) -> March:
 
     walk = _Walk(problem, systems * paths)
     for k in range(steps):
-        x, at = walk.layers, walk.seen()
-        seen[:, k] = network.output_weight(at).reshape(systems, paths) - draws.w_star
-        outputs = _readings(network, at).reshape(layers, systems, paths)[..., :part]
+        w, outputs = walk.readings(walk.seen)
+        seen[:, k] = w.reshape(systems, paths) - draws.w_star
+        outputs = outputs.reshape(layers, systems, paths)[..., :part]
         responses.set_output(k, outputs)
         row = responses.total(k, outputs * weights)
         coupled = _coupled(k, selection.epoch, selection.classes)
         memory[:, k, :k] = np.where(coupled, row / ratio, 0.0)
         responses.set_memory(k, memory[:, k, :k])
         if descent.nesterov:
-            theta[:, k] = network.output_weight(x).reshape(systems, paths) - draws.w_star
-            outputs = _readings(network, x).reshape(layers, systems, paths)[..., :part]
+            w, outputs = walk.readings(walk.layers)
+            theta[:, k] = w.reshape(systems, paths) - draws.w_star
+            outputs = outputs.reshape(layers, systems, paths)[..., :part]
             row = responses.total(k, outputs * weights, seen=False)
         response[:, k, :k] = row
 
@@ -128,13 +127,13 @@ def march(problem: Problem, steps: int, draws: Draws) -> March:
         h = seen[:, k] + np.tile(noise, strata) / np.sqrt(ratio)
         h += _product(memory[:, k, :k], gradients[:, :k])
         gradients[:, k] = h
-        jacobians, inputs = _linearised(network, at, h.reshape(-1), problem.lam, descent.step)
+        velocity, jacobians, inputs = walk.linearised(h.reshape(-1))
         responses.set_step(
             k,
             jacobians.reshape(layers, layers, systems, paths)[..., :part],
             inputs.reshape(layers, systems, paths)[..., :part],
         )
-        walk.advance(h.reshape(-1))
+        walk.advance(velocity)
     return March(problem, draws, theta, seen, response, memory, factor, drive)
 
 
@@ -227,10 +226,19 @@ def sample_layers(
     walk, h, layers = _Walk(problem, count), np.empty((steps, count)), []
     for k in range(steps):
         layers.append(walk.layers)
-        theta = problem.mirror.output_weight(walk.seen()) - w_star
-        h[k] = theta + noise[k] + law.memory[k, :k] @ h[:k]
-        walk.advance(h[k])
+        h[k] = walk.seen_weights() - w_star + noise[k] + law.memory[k, :k] @ h[:k]
+        walk.advance(walk.velocity(h[k]))
     return np.stack(layers, axis=-1), h.T
+
+
+def responses(problem: Problem, layers: np.ndarray) -> np.ndarray:
+    """Return D = -d(dw/dt)/dh, shape (d,), of layers (L, d)."""
+    network, size = problem.mirror, layers.shape[1]
+    nudge = np.full(size, 1j * IMAGINARY)
+    velocity = network.layer_velocity(layers + 0j, nudge, problem.lam).imag / IMAGINARY
+    moved = _moved(layers, len(layers))
+    readings = network.output_weight(moved).imag.reshape(len(layers), size) / IMAGINARY
+    return -np.sum(readings * velocity, axis=0)
 
 
 def _coupled(k: int, epoch: int, classes: int) -> np.ndarray:
@@ -272,29 +280,6 @@ def _noise_row(
 def _product(row: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Return row (S, k) @ matrix (S, k, n), shape (S, n)."""
     return (row[:, None, :] @ matrix)[:, 0]
-
-
-class _Walk:
-    """The layers (L, d) of d coordinates, and their last change."""
-
-    def __init__(self, problem: Problem, size: int) -> None:
-        self._network, self._lam = problem.mirror, problem.lam
-        self._descent = descent_of(problem)
-        start = self._network.initial_layers(problem.alpha)
-        self.layers = np.repeat(start[:, None], size, axis=1)
-        self._change = np.zeros_like(self.layers)
-
-    def seen(self) -> np.ndarray:
-        """Return the layers at which the gradient is taken."""
-        if not self._descent.nesterov:
-            return self.layers
-        return self.layers + self._descent.momentum * self._change
-
-    def advance(self, h: np.ndarray) -> None:
-        """Take one step along the gradient h (d,)."""
-        velocity = self._network.layer_velocity(self.seen(), h, self._lam)
-        change = self._descent.momentum * self._change + self._descent.step * velocity
-        self.layers, self._change = self.layers + change, change
 
 
 class _Basis:
@@ -346,25 +331,69 @@ class _Basis:
 # --- the network along a path ------------------------------------------------------------------
 
 
-def _linearised(
-    network: Network, x: np.ndarray, h: np.ndarray, lam: float, step: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return d x_{k+1}/d x_k (L, L, d) without momentum and d x_{k+1}/d h_k (L, d)."""
-    columns = [network.layer_velocity(p, h, lam).imag for p in _perturbed(x)]
-    jacobians = np.stack(columns, axis=1) * (step / IMAGINARY)
-    jacobians += np.eye(len(x))[:, :, None]
-    velocity = network.layer_velocity(x + 0j, h + 1j * IMAGINARY, lam)
-    return jacobians, velocity.imag * (step / IMAGINARY)
+class _Walk:
+    """The layers (L, d) of d coordinates, and their last change.
+
+    Derivatives are taken along the imaginary axis. One call of the network gives a value, as the
+    real part, and all its derivatives, from copies that are moved each in its own variable.
+    """
+
+    def __init__(self, problem: Problem, size: int) -> None:
+        self._network, self._lam = problem.mirror, problem.lam
+        self._descent = descent_of(problem)
+        start = self._network.initial_layers(problem.alpha)
+        self.layers = np.repeat(start[:, None], size, axis=1)
+        self._change = np.zeros_like(self.layers)
+        self.seen = self.layers
+
+    def seen_weights(self) -> np.ndarray:
+        """Return w (d,) where the gradient is taken."""
+        return self._network.output_weight(self.seen)
+
+    def readings(self, layers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return w (d,) of layers (L, d), and its derivatives with respect to them (L, d)."""
+        count = len(layers)
+        w = self._network.output_weight(_moved(layers, count)).reshape(count, -1)
+        return w[0].real, w.imag / IMAGINARY
+
+    def linearised(self, h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return velocity (L, d) at gradients h (d,), and what it adds to the recursion.
+
+        The other two are d x_{k+1}/d x_k (L, L, d), of the step without momentum, and d x_{k+1}/d
+        h_k (L, d).
+        """
+        count, size = self.seen.shape
+        gradients = np.tile(h, count + 1) + 0j
+        gradients[count * size :] += 1j * IMAGINARY
+        moved = _moved(self.seen, count + 1)
+        velocity = self._network.layer_velocity(moved, gradients, self._lam)
+        velocity = velocity.reshape(count, count + 1, size)
+        derivatives = velocity.imag * (self._descent.step / IMAGINARY)
+        jacobians = derivatives[:, :-1]
+        for layer in range(count):
+            jacobians[layer, layer] += 1.0
+        return velocity[:, 0].real, jacobians, derivatives[:, -1]
+
+    def velocity(self, h: np.ndarray) -> np.ndarray:
+        """Return the velocity (L, d) at gradients h (d,)."""
+        return self._network.layer_velocity(self.seen, h, self._lam)
+
+    def advance(self, velocity: np.ndarray) -> None:
+        """Take one step."""
+        descent = self._descent
+        self._change = descent.momentum * self._change + descent.step * velocity
+        self.layers = self.layers + self._change
+        if descent.nesterov:
+            self.seen = self.layers + descent.momentum * self._change
+        else:
+            self.seen = self.layers
 
 
-def _readings(network: Network, x: np.ndarray) -> np.ndarray:
-    """Return d w/d layers, shape (L, d)."""
-    return np.stack([network.output_weight(p).imag / IMAGINARY for p in _perturbed(x)])
-
-
-def _perturbed(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield x (L, d) with one layer after the other moved along the imaginary axis."""
-    for layer in range(len(x)):
-        point = x + 0j
-        point[layer] += 1j * IMAGINARY
-        yield point
+def _moved(x: np.ndarray, copies: int) -> np.ndarray:
+    """Return copies of x (L, d), side by side, copy l with layer l moved along i, (L, copies d)."""
+    layers, size = x.shape
+    moved = np.empty((layers, copies, size), dtype=complex)
+    moved[:] = x[:, None]
+    for layer in range(layers):
+        moved[layer, layer] += 1j * IMAGINARY
+    return moved.reshape(layers, copies * size)

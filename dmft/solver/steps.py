@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ import numpy as np
 from dmft import compilation
 from dmft.dynamics.base import ON_STEP
 from dmft.equations.steps import Draws, March, StepKernels, descent_of, kernels, march, observables
+from dmft.limits.stability import edge_at_start
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
 from dmft.step_solution import StepSolution
@@ -88,6 +90,7 @@ def solve_in_steps(
     require_in_range("rtol", rtol, low=1e-9, high=0.1)
     require_integer("rng", rng, low=0)
     say = progress or (lambda text: None)
+    _warn_of_edge(problem)
     with single_blas_thread(), np.errstate(all="ignore"):
         started = time.perf_counter()
         compile_time = compilation.load(compilation.STEPS, say)
@@ -110,6 +113,15 @@ def steps_at(problem: Problem, t_max: float, t_eval: Any) -> np.ndarray:
     return descent.steps_of(require_times("t_eval", t_eval, t_max))
 
 
+def _warn_of_edge(problem: Problem) -> None:
+    edge, step = edge_at_start(problem), descent_of(problem).step
+    if edge is not None and step > edge:
+        warnings.warn(
+            f"step = {step:g} is beyond the edge of stability at the start, {edge:.4g}",
+            stacklevel=4,
+        )
+
+
 # --- rounds ------------------------------------------------------------------------------------
 
 
@@ -122,6 +134,8 @@ def _rounds(problem: Problem, at: np.ndarray, rtol: float, rng: int, say: Progre
     count = FIRST_PATHS
     while True:
         directions = done[-1].directions if done else None
+        if directions is None:
+            directions = _with_target(np.eye(2 * int(at[-1]) + 2)[:, : 2 * FIRST_PATHS])
         done.append(_random_round(problem, at, count, directions, rng))
         worst = (
             _worst(problem, rtol, *_values_and_errors(problem, done)) if len(done) > 1 else np.inf
@@ -135,7 +149,7 @@ def _rounds(problem: Problem, at: np.ndarray, rtol: float, rng: int, say: Progre
 
 
 def _random_round(
-    problem: Problem, at: np.ndarray, count: int, directions: np.ndarray | None, rng: int
+    problem: Problem, at: np.ndarray, count: int, directions: np.ndarray, rng: int
 ) -> _Round:
     steps = int(at[-1]) + 1
     strata = len(_strata(problem, count)[0])
@@ -179,7 +193,15 @@ def _directions(path: March) -> np.ndarray | None:
     if not np.all(np.isfinite(drift)):
         return None
     _, _, right = np.linalg.svd(drift, full_matrices=False)
-    return np.concatenate([right.T, np.zeros((1, len(right)))])  # none along w*
+    return _with_target(right.T)
+
+
+def _with_target(directions: np.ndarray) -> np.ndarray:
+    """Put w*, the last coordinate of z, first among directions (D - 1, r) of the others."""
+    size, rank = directions.shape
+    result = np.zeros((size + 1, rank + 1))
+    result[-1, 0], result[:-1, 1:] = 1.0, directions
+    return result
 
 
 # --- paths -------------------------------------------------------------------------------------
@@ -197,7 +219,7 @@ def _random_draws(
     problem: Problem,
     steps: int,
     count: int,
-    directions: np.ndarray | None,
+    directions: np.ndarray,
     rng: int,
     systems: range,
 ) -> Draws:
@@ -277,12 +299,19 @@ def _values_and_errors(
     values = {name: last.mean(name) for name in names}
     if problem.mirror.linear:
         return values, {name: _rounding(value) for name, value in values.items()}
+
+    def bias_of(name: str, value: np.ndarray) -> np.ndarray:
+        """Return the bias that is left, of order 1/n, from the round before."""
+        if len(rounds) == 1:
+            return np.full(value.shape, np.inf)
+        growth = last.count / rounds[-2].count
+        return np.abs(value - rounds[-2].mean(name)) / (growth - 1.0)
+
     factor = float(stdtrit(SYSTEMS - 1, CONFIDENCE)) / math.sqrt(SYSTEMS)
     errors = {}
     for name, value in values.items():
         spread = factor * last.values[name].std(axis=0, ddof=1)
-        bias = np.abs(value - rounds[-2].mean(name)) if len(rounds) > 1 else np.inf * spread
-        errors[name] = spread + bias
+        errors[name] = spread + bias_of(name, value)
     return values, errors
 
 
@@ -312,7 +341,8 @@ def _unstable(problem: Problem, rounds: list[_Round]) -> bool:
     """Return whether the march has blown up, or falls apart, with enough paths."""
     last = rounds[-1]
     if problem.mirror.linear:
-        return not last.finite
+        edge = edge_at_start(problem)
+        return not last.finite or (edge is not None and descent_of(problem).step > edge)
     if last.count < DECISIVE_PATHS:
         return False
     return not last.finite or last.spread > UNSTABLE_SPREAD
@@ -360,6 +390,8 @@ def _solution(
 
 
 def _message(problem: Problem, last: _Round, reached: float, rtol: float, unstable: bool) -> str:
+    if unstable and problem.mirror.linear:
+        return "Unstable: the errors of a linear network grow without bound; take a smaller step."
     if unstable:
         return (
             f"Unstable: with {last.count} paths a stratum the march blows up or its averages are "

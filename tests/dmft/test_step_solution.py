@@ -72,7 +72,8 @@ def test_bad_arguments_are_named(arguments, text):
 
 def test_unstable_training_is_a_result():
     problem = dmft.Problem(delta=0.5, sigma2=0.1, dynamics=dmft.SGD(0.3, 0.1))
-    solution = dmft.solve(problem, t_max=15.0, t_eval=[0.0, 15.0])
+    with pytest.warns(UserWarning, match=r"step = 0.3 is beyond the edge .* 0.09474"):
+        solution = dmft.solve(problem, t_max=15.0, t_eval=[0.0, 15.0])
     assert solution.status == 3
     assert not solution.success
     assert "Unstable" in solution.message
