@@ -213,7 +213,7 @@ class Solution(Trajectory):
         u, v = (None, None) if pair is None else pair
         return Paths(self.t, H, u, v, self.problem.mirror.weight(alpha, lam, H, self.t), w_star)
 
-    def sample_responses(self, n: int, rng: int | np.random.Generator | None = None) -> np.ndarray:
+    def sample_responses(self, n: int, rng: Rng = None) -> np.ndarray:
         """Draw D = -dw/dH of n coordinates at the times `t`, shape (n, T); see `sample_paths`."""
         paths, problem = self.sample_paths(n, rng), self.problem
         return problem.mirror.hessian_inverse(problem.alpha, problem.lam, paths.H, self.t)

@@ -95,15 +95,13 @@ class StepSolution(Solution):
         u, v = (None, None) if pair is None else layers
         return Paths(self.t, H, u, v, w, w_star)
 
-    def sample_responses(self, n: int, rng: int | np.random.Generator | None = None) -> np.ndarray:
+    def sample_responses(self, n: int, rng: Rng = None) -> np.ndarray:
         """Draw -d(dw/dt)/dh of n coordinates at the times `t`, shape (n, T)."""
         layers, _, _ = self._layers(n, rng)
         each = [responses(self.problem, x) for x in np.moveaxis(layers, -1, 0)]
         return np.stack(each, axis=1)
 
-    def _layers(
-        self, n: int, rng: int | np.random.Generator | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _layers(self, n: int, rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw layers (L, n, T) at the times `t`, gradients (n, K) and targets (n,)."""
         require_integer("n", n, low=1)
         check_rng(rng)
