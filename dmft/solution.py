@@ -92,8 +92,10 @@ class Solution(Trajectory):
         The outcome in a sentence, with what to change where it failed.
     stats : dict
         sweeps, residual_history (change of each sweep over the tolerance), paths, nodes,
-        panels, noise_rule, error_over_tolerance, failed_paths (of every rule and grid that gave
-        the result), uncovered_mass (of the Gaussian noise, that the rule's nodes left out),
+        panels, noise_rule, error_over_tolerance, atol_test_error and atol_train_error (the
+        absolute tolerances: one decides where rtol times the value is less), failed_paths (of
+        every rule and grid that gave the result), uncovered_mass (of the Gaussian noise, that
+        the rule's nodes left out),
         wall_time and compile_time in seconds.
     """
 

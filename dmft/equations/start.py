@@ -1,4 +1,4 @@
-"""What is known at t = 0: the state, the first rate, the errors."""
+"""What is known at t = 0: the state and the first rate."""
 
 from __future__ import annotations
 
@@ -28,11 +28,3 @@ def initial_state(problem: Problem) -> tuple[float, float]:
     zero = np.zeros(1)
     D = problem.mirror.hessian_inverse(problem.alpha, problem.lam, zero, zero)
     return problem.mirror.initial_weight(problem.alpha), float(D[0])
-
-
-def initial_errors(problem: Problem) -> dict[str, float]:
-    """Return test and train error at t = 0."""
-    w, _ = initial_state(problem)
-    law = problem.signal
-    square = law.second_moment - 2 * w * law.mean + w**2
-    return {"test_error": 0.5 * square, "train_error": 0.5 * (square + problem.sigma2)}

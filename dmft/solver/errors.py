@@ -12,9 +12,8 @@ import numpy as np
 
 from dmft.equations.averages import Averages
 from dmft.equations.observables import ONE_TIME, one_time_functions, two_time_functions
-from dmft.equations.start import initial_errors
 from dmft.problem import Problem
-from dmft.solver.tolerance import Tolerance
+from dmft.solver.tolerance import CONTROLLED, FLOOR, TINY, Tolerance
 from dmft.solvers.collocation import Grid
 
 OnGrid = tuple[Grid, np.ndarray]  # packed averages and their grid
@@ -37,6 +36,7 @@ def one_time_errors(
     t: np.ndarray,
     values: dict[str, np.ndarray],
     floor: float,
+    tolerance: Tolerance,
 ) -> dict[str, np.ndarray]:
     """Return the summed differences of noise rules and of grids for the observables at t.
 
@@ -49,10 +49,11 @@ def one_time_errors(
     grid's nodes and at t, and kept from falling later.
     """
     constant = dict.fromkeys(ONE_TIME, floor)
+    floors = _floors(_observables(problem, time.one, None), tolerance)
     for pair in noise:
         one, other = (_observables(problem, side, None) for side in (pair.one, pair.other))
         for name in ONE_TIME:
-            ratio = np.abs(one[name] - other[name]) / _scale(other[name])
+            ratio = np.abs(one[name] - other[name]) / _scale(other[name], floors[name])
             constant[name] += SAFETY * pair.factor * float(np.max(ratio))
     both = max(constant["test_error"], constant["train_error"])
     constant.update(test_error=both, train_error=both)
@@ -65,21 +66,23 @@ def one_time_errors(
     errors: dict[str, np.ndarray] = {}
     for name in ONE_TIME:
         within = np.zeros(coarse.panels)
-        ratio = np.abs(one[name] - other[name]) / _scale(other[name])
+        ratio = np.abs(one[name] - other[name]) / _scale(other[name], floors[name])
         np.maximum.at(within, panel, SAFETY * time.factor * ratio)
         relative = constant[name] + np.maximum.accumulate(within)[panel][wanted]
-        errors[name] = relative * (np.abs(values[name]) + _floor(other[name]))
+        errors[name] = relative * _scale(values[name], floors[name])
     return errors
 
 
-def _scale(value: np.ndarray) -> np.ndarray:
+def _scale(value: np.ndarray, floor: float) -> np.ndarray:
     """Return the size that relative errors refer to, shape (T,)."""
-    return np.abs(value) + _floor(value)
+    return np.abs(value) + floor + TINY
 
 
-def _floor(value: np.ndarray) -> float:
-    """Return what a relative error allows where the value vanishes."""
-    return 1e-3 * float(np.max(np.abs(value))) + 1e-300
+def _floors(values: dict[str, np.ndarray], tolerance: Tolerance) -> dict[str, float]:
+    """Return the absolute over the relative error that is allowed to each observable."""
+    floors = {name: FLOOR * float(np.max(np.abs(value))) for name, value in values.items()}
+    peaks = np.array([np.max(np.abs(values[name])) for name in CONTROLLED])
+    return floors | dict(zip(CONTROLLED, tolerance.floor(peaks) / tolerance.rtol, strict=True))
 
 
 def _observables(problem: Problem, side: OnGrid, t: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -104,13 +107,12 @@ def two_time_errors(
 
 
 def worst_error(
-    problem: Problem,
     tolerance: Tolerance,
     values: dict[str, np.ndarray],
     errors: dict[str, np.ndarray],
+    peaks: np.ndarray,
 ) -> float:
     """Return the largest estimated error of test and train error over the allowed error."""
-    start = initial_errors(problem)
-    return max(
-        float(np.max(errors[name] / tolerance.allowed(values[name], start[name]))) for name in start
-    )
+    estimated = np.array([errors[name] for name in CONTROLLED])
+    allowed = tolerance.allowed(np.array([values[name] for name in CONTROLLED]), peaks)
+    return float(np.max(estimated / allowed))

@@ -36,14 +36,13 @@ def unresolved_panels(
     problem: Problem, grid: Grid, averages: Averages, tolerance: Tolerance
 ) -> np.ndarray:
     """Return which panels' last Legendre coefficient of the errors is too large, shape (P,)."""
-    variance = build_residual(problem, grid, averages).variance
-    marked = np.zeros(grid.panels, dtype=bool)
-    for profile in (np.diag(averages.C_w), variance):
-        ends = np.abs(profile[grid.stages :: grid.stages])
-        starts = np.abs(profile[: -1 : grid.stages])
-        allowed = tolerance.allowed(np.minimum(starts, ends), profile[0])
-        marked |= grid.resolution(profile) > COEFFICIENT * allowed
-    return marked
+    residual = build_residual(problem, grid, averages)
+    profiles = 0.5 * np.array([averages.C_w.diagonal(), residual.variance])
+    size = np.abs(profiles)
+    least = np.minimum(size[:, : -1 : grid.stages], size[:, grid.stages :: grid.stages])
+    allowed = tolerance.allowed(least, size.max(axis=1))
+    last = np.array([grid.resolution(profile) for profile in profiles])
+    return np.any(last > COEFFICIENT * allowed, axis=0)
 
 
 def inaccurate_panels(grid: Grid, ratios: np.ndarray, share: float = GRID_SHARE) -> np.ndarray:

@@ -205,7 +205,7 @@ class _Point:
     @cached_property
     def allowed(self) -> np.ndarray:
         """Allowed errors of the observables, shape (2, N + 1)."""
-        return self.tolerance.allowed(self.observables, self.observables[:, :1])
+        return self.tolerance.allowed(self.observables)
 
 
 @dataclass(frozen=True, eq=False)

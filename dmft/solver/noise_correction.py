@@ -154,7 +154,7 @@ def roughness(coarse: Level, x: np.ndarray) -> float:
     system, grid = coarse.system, coarse.system.grid
     observables = system.observables(x)
     added = observables - system.observables(coarse.x)
-    allowed = system.tolerance.allowed(observables, observables[:, :1])
+    allowed = system.tolerance.allowed(observables)
     at_edges = allowed[:, :: grid.stages]
     least = np.minimum(at_edges[:, 1:], at_edges[:, :-1])
     return float(np.max([grid.resolution(profile) for profile in added] / least))

@@ -24,12 +24,14 @@ turns with those of a linear model that needs no paths (`dmft.equations.linear_r
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dmft import compilation
+from dmft.equations.assembly import build_residual
 from dmft.equations.averages import Averages
 from dmft.equations.noise_rules import NoiseRule, QuadraticRule, SparseRule
 from dmft.equations.observables import TWO_TIME, one_time_functions, two_time_functions
@@ -42,7 +44,7 @@ from dmft.solver.errors import Difference, one_time_errors, two_time_errors, wor
 from dmft.solver.grids import GRID_SHARE, initial_grid
 from dmft.solver.iteration import SelfConsistency
 from dmft.solver.noise_correction import ITERATION, on_finer_grid, resolve_noise
-from dmft.solver.tolerance import Tolerance
+from dmft.solver.tolerance import CONTROLLED, Tolerance
 from dmft.solvers.collocation import Grid
 from dmft.trajectory import Functions
 from dmft.validation import (
@@ -68,6 +70,7 @@ def solve(
     rtol: float | None = None,
     rng: Rng = 0,
     *,
+    atol: float | Mapping[str, float] | None = None,
     grid: Grid | None = None,
     rule: NoiseRule | None = None,
     max_sweeps: int = 200,
@@ -84,12 +87,16 @@ def solve(
         Increasing times in [0, t_max] at which the solution is given; the solver's nodes and 0
         where absent.
     rtol : float, optional
-        Relative accuracy of test and train error, in [1e-9, 0.1]; an error of 1e-3 rtol times
-        the value at t = 0 is always allowed. 1e-4 where absent, and 1e-2 for training in steps.
+        Relative accuracy of test and train error, in [1e-10, 0.1]. 1e-4 where absent, and 1e-2
+        for training in steps.
     rng : int, Generator, SeedSequence or None
         Source of randomness: of random rules, of the paths in steps and of
         `Solution.sample_paths`. An int gives the same result each time; None draws fresh entropy,
         which `Solution.seed` records.
+    atol : float or dict, optional
+        Absolute accuracy, >= 0, one for both or by name, as {"train_error": 1e-8}: the error
+        allowed to a value v is rtol |v| + atol. It is 1e-3 rtol times the largest value on
+        [0, t_max] where absent. With 0 accuracy is relative however small the value.
     grid : Grid, optional
         Time grid that ends at t_max, in place of the automatic one.
     rule : NoiseRule, optional
@@ -124,21 +131,22 @@ def solve(
     if problem.dynamics.in_steps:
         from dmft.solver.steps import solve_in_steps  # flows do without
 
-        _require_unset(problem, grid=grid, rule=rule)
+        _require_unset(problem, grid=grid, rule=rule, atol=atol)
         return solve_in_steps(problem, t_max, t_eval, rtol, seed, progress)
     if problem.dynamics.noisy:
         raise ValueError(f"dynamics {problem.dynamics!r} cannot be solved yet; take small steps")
-    times = _checked(t_max, t_eval, rtol, grid, rule, max_sweeps)
+    tolerance = Tolerance.of(rtol, atol)
+    times = _checked(t_max, t_eval, grid, rule, max_sweeps)
     # an iteration that diverges is reported by the solution
     with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _solve(problem, t_max, times, rtol, seed, grid, rule, max_sweeps, progress)
+        return _solve(problem, t_max, times, tolerance, seed, grid, rule, max_sweeps, progress)
 
 
 def _solve(
     problem: Problem,
     t_max: float,
     times: np.ndarray | None,
-    rtol: float,
+    tolerance: Tolerance,
     seed: int,
     grid: Grid | None,
     rule: NoiseRule | None,
@@ -147,7 +155,8 @@ def _solve(
 ) -> Solution:
     """Solve with arguments that have been checked."""
     started = time.perf_counter()
-    run = Run(Tolerance(rtol), max_sweeps, progress or (lambda text: None))
+    rtol = tolerance.rtol
+    run = Run(tolerance, max_sweeps, progress or (lambda text: None))
     compile_time = compilation.load(progress=run.progress)
 
     adapt = grid is None
@@ -172,10 +181,13 @@ def _solve(
     t = final.nodes_with_start if times is None else times
     values = one_time_functions(problem, final, averages, t)
     floor = ITERATION * rtol
-    errors = one_time_errors(problem, noise.differences, grids, t, values, floor)
+    errors = one_time_errors(problem, noise.differences, grids, t, values, floor, tolerance)
     differences = [*noise.differences, grids]
-    worst = worst_error(problem, run.tolerance, values, errors)
+    peaks = 0.5 * np.array([C.max() for C in _diagonals(problem, final, averages)])
+    worst = worst_error(tolerance, values, errors, peaks)
+    atol_used = tolerance.floor(peaks)
     success, status, message = _verdict(run, worst, failed_paths, uncovered)
+    message += _where_absolute(tolerance, values, t, atol_used)
     wall = time.perf_counter() - started
     stats = {
         "sweeps": len(run.history),
@@ -185,6 +197,8 @@ def _solve(
         "panels": final.panels,
         "noise_rule": repr(noise.rule),
         "error_over_tolerance": worst,
+        "atol_test_error": float(atol_used[0]),
+        "atol_train_error": float(atol_used[1]),
         "failed_paths": failed_paths,
         "uncovered_mass": uncovered,
         "wall_time": wall - compile_time,
@@ -208,12 +222,9 @@ def _solve(
     )
 
 
-def _checked(
-    t_max: Any, t_eval: Any, rtol: Any, grid: Any, rule: Any, max_sweeps: Any
-) -> np.ndarray | None:
+def _checked(t_max: Any, t_eval: Any, grid: Any, rule: Any, max_sweeps: Any) -> np.ndarray | None:
     """Check the arguments of a flow; return t_eval as an array."""
     require_in_range("t_max", t_max, low=0.0, low_open=True)
-    require_in_range("rtol", rtol, low=1e-9, high=0.1)
     require_integer("max_sweeps", max_sweeps, low=1)
     if rule is not None and not hasattr(rule, "seeded"):
         raise TypeError(f"rule must be a noise rule such as SobolRule(); got {rule!r}")
@@ -271,3 +282,22 @@ def _verdict(run: Run, worst: float, failed_paths: int, uncovered: float) -> tup
             f"{rtol:.1e}: raise rtol, shorten t_max or give a finer grid or rule.",
         )
     return True, 0, f"Converged; the estimated relative error is {reached:.1e}."
+
+
+def _diagonals(problem: Problem, grid: Grid, averages: Averages) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances of theta and of the residual at t = 0 and the nodes."""
+    return averages.C_w.diagonal(), build_residual(problem, grid, averages).variance
+
+
+def _where_absolute(
+    tolerance: Tolerance, values: dict[str, np.ndarray], t: np.ndarray, atol: np.ndarray
+) -> str:
+    """Say at which times the absolute tolerance allows more than the relative one."""
+    said = ""
+    for name, floor in zip(CONTROLLED, atol, strict=True):
+        decides = tolerance.rtol * np.abs(values[name]) < floor
+        if decides.any():
+            first, last = t[decides][[0, -1]]
+            said += f" From t = {first:.3g} to {last:.3g} {name} is so small that atol = "
+            said += f"{floor:.1e} decides."
+    return said

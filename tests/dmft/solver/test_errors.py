@@ -7,8 +7,7 @@ import pytest
 from dmft.solvers.collocation import Grid
 
 from dmft.equations.averages import Averages
-from dmft.equations.observables import ONE_TIME, one_time_functions
-from dmft.equations.start import initial_errors
+from dmft.equations.observables import one_time_functions
 from dmft.problem import Problem
 from dmft.solver.errors import SAFETY, Difference, one_time_errors, two_time_errors, worst_error
 from dmft.solver.iteration import SelfConsistency
@@ -29,7 +28,7 @@ def changed(x, **factors):
 
 def errors_of(noise, time, floor=0.0):
     values = one_time_functions(PROBLEM, GRID, Averages.unpack(START, GRID.size), TIMES)
-    return one_time_errors(PROBLEM, noise, time, TIMES, values, floor), values
+    return one_time_errors(PROBLEM, noise, time, TIMES, values, floor, Tolerance(1e-3)), values
 
 
 def test_equal_solutions_leave_the_floor():
@@ -79,7 +78,9 @@ def test_errors_are_relative_to_the_result():
     halved = one_time_functions(
         PROBLEM, GRID, Averages.unpack(changed(START, C_w=0.5), GRID.size), TIMES
     )
-    errors = one_time_errors(PROBLEM, [pair], SAME, TIMES, halved, 0.0)["test_error"]
+    errors = one_time_errors(PROBLEM, [pair], SAME, TIMES, halved, 0.0, Tolerance(1e-3))[
+        "test_error"
+    ]
     reference, _ = errors_of([pair], SAME)
     np.testing.assert_allclose(errors, 0.5 * reference["test_error"], rtol=3e-3)
 
@@ -91,11 +92,28 @@ def test_two_time_errors_add_up():
     np.testing.assert_allclose(errors["C_w"], C_w, rtol=1e-9)
 
 
-def test_worst_error_and_initial_errors():
-    start = initial_errors(PROBLEM)
-    assert start == pytest.approx({"test_error": 0.05, "train_error": 0.1})
-    values = {name: np.array([start[name], 0.5 * start[name]]) for name in start}
+def test_worst_error_is_the_largest_over_the_allowed_one():
+    values = {"test_error": np.array([0.05, 0.025]), "train_error": np.array([0.1, 0.05])}
     errors = {"test_error": 1e-4 * values["test_error"], "train_error": np.array([0.0, 1e-4])}
-    worst = worst_error(PROBLEM, Tolerance(1e-3), values, errors)
+    worst = worst_error(Tolerance(1e-3), values, errors, np.array([0.05, 0.1]))
     assert worst == pytest.approx(1e-4 / (1e-3 * (0.05 + 1e-3 * 0.1)))
-    assert set(start) < set(ONE_TIME)
+    strict = worst_error(Tolerance(1e-3, (None, 0.0)), values, errors, np.array([0.05, 0.1]))
+    assert strict == pytest.approx(1e-4 / (1e-3 * 0.05))
+
+
+def test_absolute_tolerances():
+    observables = np.array([[0.05, 0.0], [0.1, 1e-9]])
+    np.testing.assert_allclose(
+        Tolerance.of(1e-2, None).allowed(observables),
+        [[5e-4 + 5e-7, 5e-7], [1e-3 + 1e-6, 1e-11 + 1e-6]],
+    )
+    relative = Tolerance.of(1e-2, 0).allowed(observables)
+    np.testing.assert_allclose(relative[1], [1e-3, 1e-11], rtol=1e-12)
+    mixed = Tolerance.of(1e-2, {"train_error": 1e-4})
+    np.testing.assert_allclose(mixed.floor(np.array([0.05, 0.1])), [5e-7, 1e-4])
+
+
+@pytest.mark.parametrize("atol", [-1.0, float("nan"), "x", {"loss": 1.0}, {"test_error": -1.0}])
+def test_bad_absolute_tolerances_are_refused(atol):
+    with pytest.raises(ValueError, match="atol"):
+        Tolerance.of(1e-2, atol)

@@ -192,6 +192,34 @@ def test_too_few_sweeps_are_reported():
     assert len(solution.stats["residual_history"]) == solution.stats["sweeps"]
 
 
+@pytest.mark.parametrize(("value", "sigma2"), [(0.01, 0.1), (0.0, 0.1), (0.0, 0.0), (1e-6, 0.1)])
+def test_weak_and_absent_signals_succeed(value, sigma2):
+    # at t = 0 the test error is that of the signal, far below what the noise makes of it later
+    problem = dmft.Problem(0.5, 1.0, 0.1, sigma2, dmft.Bernoulli(0.1, value))
+    times = np.array([0.0, 1.0, 5.0])
+    solution = solve(problem, 5.0, times, rtol=1e-2)
+    assert solution.success, solution.message
+    exact = solve(problem, 5.0, times, rtol=1e-5)
+    for name in ("test_error", "train_error"):
+        miss = np.abs(solution.values[name] - exact.values[name])
+        assert np.all(miss <= 1e-2 * (exact.values[name] + 1e-3 * exact.values[name].max()))
+
+
+def test_the_message_says_where_the_absolute_tolerance_decides():
+    problem = dmft.Problem(0.5, sigma2=0.1)  # its train error falls to 1e-6 of its start
+    times = np.array([0.0, 1.0, 30.0])
+    solution = solve(problem, 30.0, times, rtol=1e-2)
+    assert solution.success
+    assert solution.stats["atol_train_error"] == pytest.approx(1e-2 * 1e-3 * 0.1)
+    assert "From t = 30 to 30 train_error is so small" in solution.message
+    relative = solve(problem, 30.0, times, rtol=1e-2, atol={"train_error": 0.0})
+    assert "is so small" not in relative.message
+    assert relative.success == (
+        relative.error["train_error"][-1] <= 1e-2 * relative.train_error[-1]
+    )
+    assert relative.error["train_error"][-1] < solution.error["train_error"][-1]
+
+
 @pytest.mark.parametrize("network", ["diagonal", "linear"])
 def test_unsolved_paths_of_the_grid_that_gives_the_result_are_reported(monkeypatch, network):
     solve_paths = volterra.solve_paths
