@@ -40,6 +40,7 @@ from dmft.simulation.ensemble import Ensemble
 from dmft.solution import Solution
 from dmft.statistics import independent_columns, intercept, quotient, student_test
 from dmft.validation import require_in_range
+from dmft.values import Value
 
 SINGLE = ("test_error", "train_error", "mean_w", "overlap")
 PAIRED = ("C_w", "C_r")
@@ -83,8 +84,8 @@ class Row(NamedTuple):
     rejected: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Report:
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(Value):
     """What `compare` returns.
 
     Attributes
@@ -139,6 +140,20 @@ class Report:
     def passed(self) -> bool:
         """Whether the theory is not rejected; True also where the comparison is inconclusive."""
         return self.verdict != "rejected"
+
+    def summary(self) -> dict[str, str]:
+        """Return the verdict and what it rests on."""
+        seen = (f"{100 * value:.2g} % of {name}" for name, value in self.detectable.items())
+        return {
+            "verdict": self.verdict,
+            "setting": f"d = {self.dimension}, {self.seeds} seeds, {self.t.size} times",
+            "deviation": f"{self.largest_deviation:.2f} combined standard errors at most, "
+            f"{self.critical_deviation:.2f} by chance",
+            "p value": f"{self.p_value:.2g}",
+            "seen in 95 %": " and ".join(seen),
+            "compared": ", ".join(self.theory),
+            "full table": "print(report)",
+        }
 
     def standard_errors(self, name: str) -> np.ndarray:
         """Return simulation minus theory in combined standard errors, shape (T,) or (T, T)."""

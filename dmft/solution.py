@@ -22,8 +22,9 @@ from dmft.equations.observables import (
 from dmft.problem import Problem
 from dmft.solvers.collocation import Grid
 from dmft.storage import Group, Record, Variable, configuration_of
-from dmft.trajectory import Functions, Trajectory, read_only
+from dmft.trajectory import Functions, Trajectory
 from dmft.validation import Rng, check_rng, require_integer, require_times
+from dmft.values import Value, read_only
 
 AVERAGES = {
     "C_w": (("t_start", "s_start"), "E[theta(t) theta(s)] at t = 0 and the nodes"),
@@ -34,8 +35,8 @@ AVERAGES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Paths:
+@dataclass(frozen=True, eq=False, repr=False)
+class Paths(Value):
     """Trajectories of the effective process.
 
     Parameters
@@ -55,6 +56,16 @@ class Paths:
     v: np.ndarray | None
     w: np.ndarray
     w_star: np.ndarray
+
+    def summary(self) -> dict[str, str]:
+        """Return the numbers of paths and times, and the range of the last weights."""
+        last = self.w[:, -1]
+        return {
+            "paths": str(len(self.w)),
+            "t": f"{self.t.size} times from {self.t[0]:g} to {self.t[-1]:g}",
+            "w": f"from {last.min():.4g} to {last.max():.4g} at t = {self.t[-1]:g}",
+            "layers": "H, w" if self.u is None else "H, u, v, w",
+        }
 
 
 @dataclass(frozen=True, eq=False, repr=False)

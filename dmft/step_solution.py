@@ -13,8 +13,9 @@ from dmft.equations.observables import LONG_NAMES
 from dmft.equations.steps import StepKernels, descent_of, responses, sample_layers
 from dmft.solution import Paths, Solution
 from dmft.storage import Group, Variable
-from dmft.trajectory import Functions, read_only
+from dmft.trajectory import Functions
 from dmft.validation import Rng, check_rng, require_integer, shown
+from dmft.values import read_only
 
 
 @dataclass(frozen=True, eq=False, repr=False)

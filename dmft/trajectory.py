@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dmft.storage import Result, Variable
+from dmft.values import read_only
 
 SHOWN = ("test_error", "train_error")  # Functions whose last value a summary gives.
 
@@ -165,10 +166,3 @@ class Trajectory(Result):
                 rows[name] = f"{value:.6g} +- {error:.1g} at t = {t[last]:g}"
         rows["values, error"] = ", ".join(self.values)
         return rows
-
-
-def read_only(value: Any) -> np.ndarray:
-    """Return an array as a view that cannot be written to."""
-    view = np.asarray(value).view()
-    view.setflags(write=False)
-    return view

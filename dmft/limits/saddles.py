@@ -28,12 +28,13 @@ from dmft.solvers.sign_constrained import (
     sign_constrained_least_squares,
 )
 from dmft.validation import require_in_range, require_integer, shown
+from dmft.values import Value
 
 SNAP = 1e-12  # coordinates this near their threshold (relative) reach it together
 
 
-@dataclass(frozen=True, eq=False)
-class SaddlePath:
+@dataclass(frozen=True, eq=False, repr=False)
+class SaddlePath(Value):
     """The saddles that the flow visits and the times at which it reaches them.
 
     Attributes
@@ -58,6 +59,16 @@ class SaddlePath:
     active_sets: tuple[np.ndarray, ...]
     success: bool
     message: str
+
+    def summary(self) -> dict[str, str]:
+        """Return the outcome, the first and the last saddle."""
+        jumps = len(self.times) - 1
+        return {
+            "outcome": f"{'success' if self.success else 'no success'}: {self.message}",
+            "jumps": f"{jumps}, the last at {self.times[-1]:.6g}",
+            "loss": f"from {self.losses[0]:.6g} to {self.losses[-1]:.6g}",
+            "weights": f"{self.active_sets[-1].size} of {self.saddles.shape[1]} are not 0 at last",
+        }
 
 
 def saddle_to_saddle(

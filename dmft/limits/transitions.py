@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dmft.display import Described
 from dmft.problem import Problem
 from dmft.validation import require_in_range, require_integer, shown
 
@@ -22,8 +23,8 @@ _FLAT = 0.25  # a slope below this part of the steepest one is a plateau
 _RELEVANT = 0.1  # a descent below this part of the largest one is not counted
 
 
-@dataclass(frozen=True)
-class Timescales:
+@dataclass(frozen=True, repr=False)
+class Timescales(Described):
     """Times of the changes of regime; each is computed when it is asked for.
 
     Attributes
@@ -46,6 +47,16 @@ class Timescales:
     def search_to_descent(self) -> float:
         """`search_to_descent_time` of the problem."""
         return search_to_descent_time(self.problem, self.dimension)
+
+    def summary(self) -> dict[str, str]:
+        """Return the times, or why there are none."""
+        rows = {"problem": repr(self.problem)}
+        for name in ("lazy_to_rich", "search_to_descent"):
+            try:
+                rows[name] = f"t = {getattr(self, name):.6g}"
+            except ValueError as error:
+                rows[name] = f"none: {error}"
+        return rows
 
 
 def timescales(problem: Problem, dimension: int | None = None) -> Timescales:

@@ -24,8 +24,9 @@ from dmft.quadratic.observables import REFERENCE, TEXTS, TIME
 from dmft.quadratic.problem import QuadraticProblem
 from dmft.quadratic.sensing import GaussianSensing, RankOneSensing, Sensing
 from dmft.storage import Group, Record, Variable, configuration_of
-from dmft.trajectory import Functions, Trajectory, read_only
+from dmft.trajectory import Functions, Trajectory
 from dmft.validation import Rng, recorded_seed, require_in_range, require_integer, require_times
+from dmft.values import read_only
 
 DESIGNS = ("gaussian", "rank_one")
 RUNS = "runs_of_"  # begins the names of variables that hold each seed

@@ -12,8 +12,9 @@ import numpy as np
 from dmft.equations.observables import LONG_NAMES
 from dmft.problem import Problem
 from dmft.storage import Group, Record, Variable, configuration_of
-from dmft.trajectory import Functions, Trajectory, read_only
+from dmft.trajectory import Functions, Trajectory
 from dmft.validation import require_times
+from dmft.values import read_only
 
 TWO_TIME_LIMIT = 200  # times up to which two-time functions are kept: their size is T^2 a seed
 
