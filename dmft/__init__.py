@@ -50,6 +50,7 @@ _HOME = {
     "save_ensemble": "simulation.ensemble",
     "simulate": "simulation.simulate",
     "Ensemble": "simulation.ensemble",
+    "cite": "citations",
     "compare": "comparison",
     "steady_state": "limits.steady_states",
     "recovery_threshold": "limits.steady_states",

@@ -24,8 +24,10 @@ from dmft.solvers.collocation import Grid
 from dmft.storage import Group, Record, Variable, configuration_of
 from dmft.trajectory import Functions, Trajectory
 from dmft.validation import Rng, check_rng, require_integer, require_times
-from dmft.values import Value, read_only
+from dmft.values import Value, frozen, read_only
 
+# What to cite for a noise rule, by the name of its class.
+RULE_SOURCES = {"SparseRule": ("gerstner1998",), "SobolRule": ("joe2008",)}
 AVERAGES = {
     "C_w": (("t_start", "s_start"), "E[theta(t) theta(s)] at t = 0 and the nodes"),
     "A": (("t_node", "s_node"), "E[D (I + K D)^(-1)] on the nodes"),
@@ -124,16 +126,18 @@ class Solution(Trajectory):
     stats: dict[str, Any]
 
     texts: ClassVar[Mapping[str, str]] = LONG_NAMES
+    # Sources of the collocation and the defect correction by which it was found.
+    methods: ClassVar[tuple[str, ...]] = ("hairer1996", "stetter1978")
 
     def __post_init__(self) -> None:
         """Check the times and make all arrays read-only."""
-        frozen = {
+        checked = {
             "t": read_only(require_times("t", self.t)),
             "values": _functions(self.values),
             "error": _functions(self.error),
-            "stats": {k: v if np.ndim(v) == 0 else read_only(v) for k, v in self.stats.items()},
+            "stats": frozen(dict(self.stats)),
         }
-        for name, value in frozen.items():
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
         self._freeze_state()
 
@@ -230,6 +234,13 @@ class Solution(Trajectory):
         """Draw D = -dw/dH of n coordinates at the times `t`, shape (n, T); see `sample_paths`."""
         paths, problem = self.sample_paths(n, rng), self.problem
         return problem.mirror.hessian_inverse(problem.alpha, problem.lam, paths.H, self.t)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the theory and the methods rest on, by the keys of `dmft.citations`."""
+        rule = str(self.stats.get("noise_rule", "")).split("(")[0]
+        theory = ("2510.01930", "2112.07572", *self.problem.mirror.sources)
+        return (*theory, *self.methods, *RULE_SOURCES.get(rule, ()))
 
     def summary(self) -> dict[str, str]:
         """Return the outcome, the times and the last errors."""

@@ -40,6 +40,7 @@ class StepSolution(Solution):
 
     kernels: StepKernels
 
+    methods: ClassVar[tuple[str, ...]] = ("joe2008",)  # of the paths' normals
     texts: ClassVar[Mapping[str, str]] = {
         **LONG_NAMES,
         "R_w": "response E d theta_k/d f_l to a field added to h_l in the update, 0 for l >= k",

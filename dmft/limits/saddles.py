@@ -60,6 +60,11 @@ class SaddlePath(Value):
     success: bool
     message: str
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the path rests on, by the keys of `dmft.citations`."""
+        return ("2304.00488", "2607.12332")
+
     def summary(self) -> dict[str, str]:
         """Return the outcome, the first and the last saddle."""
         jumps = len(self.times) - 1

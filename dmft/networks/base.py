@@ -35,6 +35,7 @@ class Network(Parameters, ABC):
 
     mirror_code: ClassVar[int]
     linear: ClassVar[bool] = False  # whether phi is linear in H
+    sources: ClassVar[tuple[str, ...]] = ()  # of its equations, by the keys of dmft.citations
 
     @property
     @abstractmethod

@@ -30,6 +30,7 @@ class Deep(Network):
 
     depth: int = integer("number of layers, >= 3", 3, low=3)
     name: ClassVar[str] = "deep"
+    sources: ClassVar[tuple[str, ...]] = ("2607.12332",)
     mirror_code: ClassVar[int] = map_codes.POWER
 
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:

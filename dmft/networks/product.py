@@ -38,6 +38,7 @@ class Product(Network):
 
     scales: tuple[float, ...] = numbers("start of each layer over alpha", (math.sqrt(2.0), 0.0))
     name: ClassVar[str] = "product"
+    sources: ClassVar[tuple[str, ...]] = ("2412.16765",)
 
     def __post_init__(self) -> None:
         """Check the scales."""

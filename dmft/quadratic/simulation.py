@@ -106,6 +106,11 @@ class QuadraticEnsemble(Trajectory):
             **self.functions_summary(),
         }
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What describes the simulated model, by the keys of `dmft.citations`."""
+        return ("2601.10483",)
+
     def record(self) -> Record:
         """Return everything that is stored; see `dmft.storage`."""
         settings = {

@@ -115,6 +115,11 @@ class Ensemble(Trajectory):
             )
         return functions[name]
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What describes the simulated model, by the keys of `dmft.citations`."""
+        return ("2510.01930", *self.problem.mirror.sources)
+
     def summary(self) -> dict[str, str]:
         """Return the setting, the times and the last errors."""
         return {

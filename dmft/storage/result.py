@@ -31,6 +31,11 @@ class Result(Described):
 
     kind: ClassVar[str]
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the result rests on, by the keys of `dmft.citations`."""
+        return ("2510.01930",)
+
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Register the class by its kind."""
         super().__init_subclass__(**arguments)
