@@ -100,7 +100,7 @@ class Solution(Trajectory):
     success : bool
         Whether the iteration converged and the estimated error meets the tolerance.
     status : int
-        0 success; 1 error above the tolerance; 2 no convergence.
+        0 success; 1 error above the tolerance; 2 no convergence; 3 time ran out.
     message : str
         The outcome in a sentence, with what to change where it failed.
     stats : dict
@@ -202,6 +202,17 @@ class Solution(Trajectory):
         times, back = np.unique(array, return_inverse=True)
         require_times(name, times, self.grid.t_max)
         return times, back.reshape(array.shape)
+
+    @property
+    def errors_by_source(self) -> dict[str, float]:
+        """Largest estimated relative error of test and train error by its source.
+
+        time (the grid), leading_mode and tail (of the noise), checks (of a rule that was given),
+        iteration.
+        """
+        prefix = "error_from_"
+        found = ((k, v) for k, v in self.stats.items() if k.startswith(prefix))
+        return {name.removeprefix(prefix): float(value) for name, value in found}
 
     def sample_paths(self, n: int, rng: Rng = None) -> Paths:
         """Draw trajectories of the effective process on `t`.

@@ -14,6 +14,10 @@ LEAST_DAMPING = 0.25
 RECOVERY = 1.5  # of the damping in each sweep whose change falls
 
 
+class Exhausted(Exception):
+    """Raised by a mapping that has no time left; an iteration then ends with its best."""
+
+
 @dataclass(frozen=True, eq=False)
 class FixedPoint:
     """Outcome of an iteration.
@@ -86,6 +90,11 @@ def iterate(
     -------
     FixedPoint
         `x` is the refined image of the last x, or of the best one.
+
+    Raises
+    ------
+    Exhausted
+        If the mapping raises it before there is any image.
     """
     x = start
     best: tuple[np.ndarray, np.ndarray, np.ndarray, float] | None = None
@@ -94,7 +103,12 @@ def iterate(
     steps = _Steps(memory, x.size)
     damping = 1.0
     for _ in range(max_sweeps):
-        image = mapping(x)
+        try:
+            image = mapping(x)
+        except Exhausted:
+            if best is None:
+                raise
+            break
         better = refined(x, image) if refined else image
         change = distance(better, x)
         history.append(change)

@@ -12,6 +12,7 @@ Gaussians, in descending order of variance, to the drive, on which a noise rule 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from dmft.equations.start import initial_state, typical_size
 from dmft.problem import Problem
 from dmft.signals import Component
 from dmft.solvers.collocation import Grid
+from dmft.solvers.fixed_point import Exhausted
 from dmft.solvers.gaussian_rules import gauss_rule
 from dmft.solvers.thresholds import Thresholds
 
@@ -36,6 +38,9 @@ OUTGROWN = 0.7  # change of the log width at which nodes are placed anew
 TRUNCATION = 0.03  # of the scale from which modes count, for what is left of the noise
 TINY = 1e-150  # in place of zero, below what may occur
 TOGETHER = 4096  # most paths that are solved in one call, for the sake of memory
+# Most multiplications of such a call, N^3 a path: it then takes a few seconds, so that a solve
+# stops soon after its time is up.
+MOST_WORK = 1e10
 
 
 def compressed(components: tuple[Component, ...], atoms: int) -> tuple[Component, ...]:
@@ -92,6 +97,8 @@ class EffectiveProcess:
     problem : Problem
     grid : Grid
     rule : NoiseRule
+    deadline : float
+        Time of `time.monotonic` after which `averages` raises Exhausted.
 
     Attributes
     ----------
@@ -102,11 +109,14 @@ class EffectiveProcess:
         all points of the sparse grid; 0 where nodes do not follow thresholds.
     """
 
-    def __init__(self, problem: Problem, grid: Grid, rule: NoiseRule) -> None:
+    def __init__(
+        self, problem: Problem, grid: Grid, rule: NoiseRule, deadline: float = math.inf
+    ) -> None:
         """Place nothing yet: the nodes need the first kernels."""
         self.problem = problem
         self.grid = grid
         self.rule = rule
+        self._deadline = deadline
         self.failed_paths = 0
         self.uncovered = 0.0
         components = compressed(problem.signal.components(), rule.atoms)
@@ -158,7 +168,13 @@ class EffectiveProcess:
         return found
 
     def averages(self, kernels: Kernels) -> Averages:
-        """Return the averages of the process that the kernels drive."""
+        """Return the averages of the process that the kernels drive.
+
+        Raises
+        ------
+        Exhausted
+            If the deadline has passed before they are complete.
+        """
         weights = mode_weights(self._time_weights, kernels.C_G)
         root = noise_root(kernels.C_G, weights, self._truncation, self._unit)
         k = kernels.K @ np.ones(self.grid.size)
@@ -169,6 +185,8 @@ class EffectiveProcess:
             self.uncovered = max(self.uncovered, self._move(family, drive))
             for part in family.parts:
                 for batch in part.batches():
+                    if time.monotonic() > self._deadline:
+                        raise Exhausted
                     self._add_averages(part, batch, family.drive, kernels.K, total)
         return total
 
@@ -380,8 +398,10 @@ class _Part:
 
     def batches(self) -> Iterator[slice]:
         """Yield slices of paths that are solved together."""
-        for begin in range(0, len(self.z), TOGETHER):
-            yield slice(begin, begin + TOGETHER)
+        work = max(float(self.H.shape[1]) ** 3, 1.0)
+        count = int(np.clip(MOST_WORK / work, 16, TOGETHER))
+        for begin in range(0, len(self.z), count):
+            yield slice(begin, begin + count)
 
     def follow(self, thresholds: Thresholds, drift: float) -> float:
         """Move the nodes with thresholds, given for target 0, that drift with the target.

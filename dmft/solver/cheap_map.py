@@ -8,7 +8,8 @@ reduced, and a law of many atoms taken with more of them, until a shifted rule d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from dmft.solver.grids import (
 from dmft.solver.iteration import Corrected, SelfConsistency
 from dmft.solver.tolerance import Tolerance
 from dmft.solvers.collocation import Grid
-from dmft.solvers.fixed_point import FixedPoint
+from dmft.solvers.fixed_point import Exhausted, FixedPoint
 
 Progress = Callable[[str], None]
 
@@ -67,8 +68,12 @@ class Run:
     tolerance: Tolerance
     max_sweeps: int
     progress: Progress
+    deadline: float = math.inf  # of `time.monotonic`
+    most_values: float = math.inf  # of all paths at all nodes
     history: list[float] = field(default_factory=list)
     converged: bool = True
+    expired: bool = False  # whether time ran out
+    unknown: bool = False  # whether it did before there was an estimate of every error
     long: bool = False  # whether a horizon had to be taken part by part
 
     def note(self, text: str, point: FixedPoint) -> None:
@@ -146,15 +151,41 @@ def refine_grid(
     Where `shift` is not known yet, the leading mode's spacing is reduced, and the atoms of the law
     made more, until the shifted rule agrees.
     """
+    level: Level | None = None
+    try:
+        for level, fine, rule in _refinements(system, x, shift, cheap, adapt, share, run):
+            if fine is not None:
+                return level, fine, rule
+    except Exhausted:
+        if level is None:
+            raise
+        run.expired = run.unknown = True
+    assert level is not None
+    run.converged = False
+    start = level.system.start()
+    return level, replace(level, point=replace(level.point, x=start)), cheap
+
+
+def _refinements(
+    system: SelfConsistency,
+    x: np.ndarray,
+    shift: np.ndarray | None,
+    cheap: NoiseRule,
+    adapt: bool,
+    share: float,
+    run: Run,
+) -> Iterator[tuple[Level, Level | None, NoiseRule]]:
+    """Yield the cheap map's solution on each grid, and on that of higher order at last."""
     failures, tried = 0, Tried([], [])
     for _ in range(MAX_ROUNDS):
         before = system.grid
         system, process, point = _cheap_solution(system, cheap, x, ROUGH * share, adapt, run)
+        yield Level(system, process, point, np.zeros_like(point.x)), None, cheap
         x, shift = point.x, _carried(shift, before, system.grid)
         run.note(f"grid of {system.grid.panels} panels", point)
         failures += not point.success
         if failures == MAX_FAILURES or not np.all(np.isfinite(x)):
-            break
+            return
         grid, known = system.grid, (system.grid, x)
         averages = Averages.unpack(x, grid.size)
         marked = unresolved_panels(system.problem, grid, averages, run.tolerance)
@@ -171,13 +202,10 @@ def refine_grid(
             marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
             if not (adapt and _can_split(grid, marked)):
                 run.converged = point.success and check.success
-                return coarse, fine, cheap
+                yield coarse, fine, cheap
             known = fine.solution if check.success else known
         system = system.on(grid.split(marked))
         x, shift = prolonged(*known, system.grid), _carried(shift, grid, system.grid)
-    run.converged = False
-    level = Level(system, process, replace(point, x=x), np.zeros_like(x))
-    return level, replace(level, point=replace(point, x=system.start())), cheap
 
 
 def _can_split(grid: Grid, marked: np.ndarray) -> bool:
@@ -270,6 +298,8 @@ def _cheap_solution(
     patience = SHORT_PATIENCE if run.long else LONG_PATIENCE
     point = system.solve(process, x, tolerance, min(patience, run.max_sweeps))
     if point.success or system.grid.panels <= STRIDE or run.max_sweeps <= patience:
+        return system, process, point
+    if time.monotonic() > run.deadline:
         return system, process, point
     x = point.x
     if not point.change <= MARCH:  # or nan

@@ -18,15 +18,17 @@ from dmft.solvers.collocation import Grid
 
 OnGrid = tuple[Grid, np.ndarray]  # packed averages and their grid
 
+ITERATION = 0.15  # allowed errors that sweeps may leave, and that the estimate counts for them
 SAFETY = 3.0  # estimated error over the differences, since the checks are not exact either
 
 
 class Difference(NamedTuple):
-    """Two solutions, and the share of their difference that counts as an error."""
+    """Two solutions, and the share of their difference that counts as an error, with its source."""
 
     one: OnGrid
     other: OnGrid
     factor: float = 1.0
+    source: str = "checks"
 
 
 def one_time_errors(
@@ -104,6 +106,24 @@ def two_time_errors(
             before = errors.get(name, floor * np.abs(value))
             errors[name] = before + SAFETY * pair.factor * np.abs(value - other[name])
     return errors
+
+
+def errors_by_source(
+    noise: list[Difference], time: Difference, problem: Problem, tolerance: Tolerance
+) -> dict[str, float]:
+    """Return the largest relative error of test and train error from each source."""
+    found = {"iteration": ITERATION * tolerance.rtol}
+    floors = _floors(_observables(problem, time.one, None), tolerance)
+    t = time.one[0].nodes_with_start
+    for pair in (*noise, time):
+        one, other = (_observables(problem, side, t) for side in (pair.one, pair.other))
+        ratios = (
+            np.abs(one[name] - other[name]) / _scale(other[name], floors[name])
+            for name in CONTROLLED
+        )
+        error = SAFETY * pair.factor * max(float(np.max(ratio)) for ratio in ratios)
+        found[pair.source] = found.get(pair.source, 0.0) + error
+    return found
 
 
 def worst_error(

@@ -45,22 +45,25 @@ class SelfConsistency:
     problem : Problem
     grid : Grid
     tolerance : Tolerance
+    deadline : float
+        Time of `time.monotonic` after which no averages are taken; Exhausted is raised then.
     """
 
     problem: Problem
     grid: Grid
     tolerance: Tolerance
+    deadline: float = math.inf
     _recent: deque[_Point] = field(
         default_factory=lambda: deque(maxlen=8), repr=False, compare=False
     )
 
     def on(self, grid: Grid) -> SelfConsistency:
         """Return the problem on another grid."""
-        return SelfConsistency(self.problem, grid, self.tolerance)
+        return SelfConsistency(self.problem, grid, self.tolerance, self.deadline)
 
     def process(self, rule: NoiseRule) -> EffectiveProcess:
         """Return the effective process under a noise rule."""
-        return EffectiveProcess(self.problem, self.grid, rule)
+        return EffectiveProcess(self.problem, self.grid, rule, self.deadline)
 
     def start(self) -> Vector:
         """Return the averages of paths that stay at their initial weight."""

@@ -29,9 +29,10 @@ from dmft.solver.cheap_map import (
     time_difference,
     time_share,
 )
-from dmft.solver.errors import SAFETY, Difference, OnGrid
+from dmft.solver.errors import ITERATION, SAFETY, Difference, OnGrid
 from dmft.solver.grids import GRID_SHARE
 from dmft.solver.iteration import Corrected
+from dmft.solvers.fixed_point import Exhausted
 
 UNSETTLED = 0.1  # of a step, that sweeps which do not settle may leave to the next step
 DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
@@ -42,13 +43,11 @@ REITERATIONMENT = 0.5  # of that importance from one rule to the next
 GROWTH = 1.7  # least growth of the number of points from one rule to the next
 OWN_GROWTH = 1.1  # the same in each component: all of the error may be that of a rare one
 MOST_GROWTH = 6.0  # of all of them, for the sake of one
-MOST_VALUES = 16_000_000  # of all paths at all nodes; a solve takes 400 MB at most then
 STAGNATION = 0.6  # of the last change above which a change blames the leading mode's spacing
 SHRINKING = 0.7  # of the spacing where a change is blamed on it
 LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were measured
 SUDDEN = 0.05  # of the change before, that a change counts for at least: grids may agree by chance
 AIM = 0.95  # of the tolerance, for the whole estimate
-ITERATION = 0.15  # allowed errors that sweeps may leave, and that the estimate counts for them
 ROUGH_CORRECTION = 0.8  # allowed errors, in its last Legendre coefficients; 0.7 did no harm
 FINER_GRID = 0.5  # of the difference of the two grids, that may be left where it is rough
 LEAST_GRID_SHARE = 0.1  # of the tolerance, for that difference where the noise matters much
@@ -96,7 +95,7 @@ def _automatic_noise(
     first: the correction is found on the coarse one alone.
     """
     system, state = coarse.system, coarse.uncorrected
-    rules = _Rules(coarse, cheap, run.tolerance.rtol)
+    rules = _Rules(coarse, cheap, run)
     under_another, refined, step = state.x, True, np.inf
     moved_before, factor = 0.0, LEFT
     grids = time_difference(coarse, fine)
@@ -106,6 +105,7 @@ def _automatic_noise(
         before = state.x
         state = _corrected(coarse, state, process, base, run)
         if not run.converged:
+            run.unknown = run.expired and round_ < 2
             break
         if round_ == 0 and adapt:
             left = time_share(coarse, state.x)
@@ -136,8 +136,8 @@ def _automatic_noise(
     run.converged &= state.settled
     shifted = system.grid, coarse.x + coarse.shift
     differences = [
-        Difference((system.grid, state.x), (system.grid, under_another), factor),
-        Difference(coarse.solution, shifted, SHIFT),
+        Difference((system.grid, state.x), (system.grid, under_another), factor, "tail"),
+        Difference(coarse.solution, shifted, SHIFT, "leading_mode"),
     ]
     moved_by = SHIFT * coarse.shift
     processes = (coarse.process, base, process)
@@ -168,16 +168,17 @@ def left_share(moved: float, moved_before: float) -> float:
 class _Rules:
     """The rules of the rounds, which take turns between two offsets of the leading mode."""
 
-    def __init__(self, coarse: Level, cheap: SparseRule, rtol: float) -> None:
+    def __init__(self, coarse: Level, cheap: SparseRule, run: Run) -> None:
         """Start with the other modes to the leading order."""
         self._system = coarse.system
         self._bases = {cheap: coarse.process}
         self._most_atoms = max(len(coarse.system.problem.signal.components()), FIRST_ATOMS)
         atoms = max(round(cheap.atoms / LONGER[0]), FIRST_ATOMS)
-        first = FIRST_TOLERANCE * rtol
+        first = FIRST_TOLERANCE * run.tolerance.rtol
+        self._most_paths = run.most_values / coarse.system.grid.size
         first = min(first, coarse.process.second_mode(UNSEEN * first))
         self.rule = replace(cheap, tolerance=first, atoms=atoms)
-        most = _most_paths(coarse.process) / 8
+        most = self._most_paths / 8
         while coarse.process.paths_of(self.rule).sum() > most and self.rule.tolerance < 1.0:
             self.rule = replace(self.rule, tolerance=self.rule.tolerance / REITERATIONMENT)
 
@@ -191,11 +192,11 @@ class _Rules:
 
     def room(self, process: EffectiveProcess) -> bool:
         """Whether the rule of the process can be refined in one way or another."""
-        return self._narrower(process) or _refined(self.rule, process) is not None
+        return self._narrower(process) or _refined(self.rule, process, self._most_paths) is not None
 
     def _narrower(self, process: EffectiveProcess) -> bool:
         spacing = SHRINKING * self.rule.spacing
-        return spacing >= LAST_SPACING and process.paths <= SHRINKING * _most_paths(process)
+        return spacing >= LAST_SPACING and process.paths <= SHRINKING * self._most_paths
 
     def refine(self, process: EffectiveProcess, stalled: bool) -> bool:
         """Enlarge the sparse grid where there is room, and return whether there was.
@@ -206,14 +207,10 @@ class _Rules:
         before = self.rule.tolerance
         if stalled and self._narrower(process):
             narrower = replace(self.rule, spacing=SHRINKING * self.rule.spacing)
-            self.rule = _refined(narrower, process, 1.0 / SHRINKING) or narrower
+            self.rule = _refined(narrower, process, self._most_paths, 1.0 / SHRINKING) or narrower
         else:
-            self.rule = _refined(self.rule, process) or self.rule
+            self.rule = _refined(self.rule, process, self._most_paths) or self.rule
         return self.rule.tolerance < before
-
-
-def _most_paths(process: EffectiveProcess) -> float:
-    return MOST_VALUES / process.grid.size
 
 
 def _noise_share(others: float) -> float:
@@ -221,19 +218,21 @@ def _noise_share(others: float) -> float:
     return max((AIM - ITERATION) / SAFETY - others, LEAST_SHARE)
 
 
-def _refined(rule: SparseRule, process: EffectiveProcess, more: float = 1.0) -> SparseRule | None:
+def _refined(
+    rule: SparseRule, process: EffectiveProcess, most: float, more: float = 1.0
+) -> SparseRule | None:
     """Return the rule with a larger sparse grid for the modes of the process, None without room.
 
-    It has at least GROWTH times the paths of the process, times what the rule has `more` already.
-    Each component of a law that is not compressed has OWN_GROWTH times its paths, where all of them
-    then have less than MOST_GROWTH times.
+    There is room for `most` paths. It has at least GROWTH times the paths of the process, times
+    what the rule has `more` already. Each component of a law that is not compressed has OWN_GROWTH
+    times its paths, where all of them then have less than MOST_GROWTH times.
     """
     now, enough = process.paths_of(process.rule), None
     while rule.tolerance > LAST_TOLERANCE:
         rule = replace(rule, tolerance=REITERATIONMENT * rule.tolerance, atoms=rule.atoms + 1)
         paths = process.paths_of(rule)
         growth = paths.sum() / (more * now.sum())
-        if paths.sum() > _most_paths(process) or (enough and growth > MOST_GROWTH):
+        if paths.sum() > most or (enough and growth > MOST_GROWTH):
             break
         if growth >= GROWTH:
             enough = enough or rule
@@ -253,11 +252,17 @@ def _corrected(
 
     Sweeps that do not settle will do where the best of them left a small part of the step.
     """
+    found = known
+    will_do = False
     for damping in DAMPING:
         bound = run.max_sweeps if damping == DAMPING[-1] else min(PATIENCE, run.max_sweeps)
-        found = coarse.system.corrected(
-            coarse.process, known, process, base, ITERATION, bound, damping
-        )
+        try:
+            found = coarse.system.corrected(
+                coarse.process, known, process, base, ITERATION, bound, damping
+            )
+        except Exhausted:
+            run.expired = True
+            break
         run.note(f"{process.paths} paths", found.point)
         step = coarse.system.distance(found.x, known.x)
         will_do = found.point.success or found.point.change <= UNSETTLED * step < math.inf
@@ -301,7 +306,11 @@ def on_finer_grid(coarse: Level, fine: Level, noise: _Noise, run: Run) -> OnGrid
     start = fine.x + prolonged(grid, noise.x - coarse.x, system.grid)
     correction = prolonged(grid, noise.correction, system.grid)
     bound = min(PATIENCE, run.max_sweeps)
-    point = system.solve(fine.process, start, ITERATION, bound, correction)
+    try:
+        point = system.solve(fine.process, start, ITERATION, bound, correction)
+    except Exhausted:
+        run.expired = True
+        return None
     run.note("result", point)
     if not point.success:
         return None

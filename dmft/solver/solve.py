@@ -23,6 +23,7 @@ turns with those of a linear model that needs no paths (`dmft.equations.linear_r
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -35,17 +36,27 @@ from dmft.equations.assembly import build_residual
 from dmft.equations.averages import Averages
 from dmft.equations.noise_rules import NoiseRule, QuadraticRule, SparseRule
 from dmft.equations.observables import TWO_TIME, one_time_functions, two_time_functions
-from dmft.interrupts import interruptible
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
 from dmft.solution import Solution
 from dmft.solver.cheap_map import Level, Progress, Run, cheap_rule, refine_grid, time_share
-from dmft.solver.errors import Difference, one_time_errors, two_time_errors, worst_error
+from dmft.solver.errors import (
+    ITERATION,
+    Difference,
+    OnGrid,
+    errors_by_source,
+    one_time_errors,
+    two_time_errors,
+    worst_error,
+)
 from dmft.solver.grids import GRID_SHARE, initial_grid
 from dmft.solver.iteration import SelfConsistency
-from dmft.solver.noise_correction import ITERATION, on_finer_grid, resolve_noise
-from dmft.solver.tolerance import CONTROLLED, Tolerance
+from dmft.solver.limits import LEAST_TIME, MOST_TIME, Limits
+from dmft.solver.noise_correction import on_finer_grid, resolve_noise
+from dmft.solver.outcome import Outcome, where_absolute
+from dmft.solver.tolerance import Tolerance
 from dmft.solvers.collocation import Grid
+from dmft.solvers.fixed_point import Exhausted, FixedPoint
 from dmft.trajectory import Functions
 from dmft.validation import (
     Rng,
@@ -56,13 +67,7 @@ from dmft.validation import (
     shown,
 )
 
-# Gaussian mass over rtol that the nodes of a noise rule may leave out: its effect, which the fixed
-# point amplified up to five times where that was measured, then stays below a tenth of rtol. The
-# solver's own rules left out 1e-5 of rtol on fifty random problems.
-UNCOVERED = 0.02
 
-
-@interruptible()
 def solve(
     problem: Problem,
     t_max: float,
@@ -74,6 +79,8 @@ def solve(
     grid: Grid | None = None,
     rule: NoiseRule | None = None,
     max_sweeps: int = 200,
+    max_time: float | None = None,
+    max_memory: float = 1e9,
     progress: Progress | None = None,
 ) -> Solution:
     """Solve the DMFT of a diagonal network on [0, t_max].
@@ -82,7 +89,7 @@ def solve(
     ----------
     problem : Problem
     t_max : float
-        Horizon; > 0.
+        Horizon; from 1e-100 to 1e100.
     t_eval : array_like, shape (T,), optional
         Increasing times in [0, t_max] at which the solution is given; the solver's nodes and 0
         where absent.
@@ -103,14 +110,19 @@ def solve(
         Noise rule, in place of the automatic one.
     max_sweeps : int
         Bound on the sweeps of one fixed-point iteration; >= 1.
+    max_time : float, optional
+        Seconds, > 0, after which the best result so far is returned; compiling and loading code
+        does not count. No limit where absent.
+    max_memory : float
+        Bytes of memory, >= 3e8, for the whole process; it bounds the size of noise rules.
     progress : callable, optional
         Receives a line of text after each stage.
 
     Returns
     -------
     Solution
-        `success` is False, with the reason in `message`, where the iteration did not converge
-        or the estimated error exceeds the tolerance.
+        `success` is False, with the reason in `message`, where the iteration did not converge,
+        the estimated error exceeds the tolerance, or time ran out.
 
     Raises
     ------
@@ -131,15 +143,18 @@ def solve(
     if problem.dynamics.in_steps:
         from dmft.solver.steps import solve_in_steps  # flows do without
 
-        _require_unset(problem, grid=grid, rule=rule, atol=atol)
+        _require_unset(problem, grid=grid, rule=rule, atol=atol, max_time=max_time)
         return solve_in_steps(problem, t_max, t_eval, rtol, seed, progress)
     if problem.dynamics.noisy:
         raise ValueError(f"dynamics {problem.dynamics!r} cannot be solved yet; take small steps")
     tolerance = Tolerance.of(rtol, atol)
     times = _checked(t_max, t_eval, grid, rule, max_sweeps)
+    limits = Limits.of(max_time, max_memory)
     # an iteration that diverges is reported by the solution
     with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _solve(problem, t_max, times, tolerance, seed, grid, rule, max_sweeps, progress)
+        return _solve(
+            problem, t_max, times, tolerance, seed, grid, rule, max_sweeps, limits, progress
+        )
 
 
 def _solve(
@@ -151,13 +166,15 @@ def _solve(
     grid: Grid | None,
     rule: NoiseRule | None,
     max_sweeps: int,
+    limits: Limits,
     progress: Progress | None,
 ) -> Solution:
     """Solve with arguments that have been checked."""
     started = time.perf_counter()
     rtol = tolerance.rtol
-    run = Run(tolerance, max_sweeps, progress or (lambda text: None))
-    compile_time = compilation.load(progress=run.progress)
+    progress = progress or (lambda text: None)
+    compile_time = compilation.load(progress=progress)
+    run = Run(tolerance, max_sweeps, progress, limits.deadline(), limits.values)
 
     adapt = grid is None
     if rule is not None:
@@ -165,7 +182,10 @@ def _solve(
     elif problem.mirror.linear:
         rule = QuadraticRule()
     first = grid or initial_grid(problem, t_max, rtol)
-    coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, run)
+    try:
+        coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, run)
+    except Exhausted:
+        coarse, fine, cheap = _nothing(problem, first, rule, run)
     coarse, fine, noise = resolve_noise(coarse, fine, cheap, rule, adapt, run)
     here, share = (coarse.system.grid, noise.x + noise.shift), 1.0
     processes = noise.processes
@@ -175,7 +195,7 @@ def _solve(
         processes = (fine.process, *processes)
     failed_paths = sum(process.failed_paths for process in processes)
     uncovered = max(process.uncovered for process in processes)
-    grids = Difference(fine.solution, coarse.solution, share)
+    grids = Difference(fine.solution, coarse.solution, share, "time")
 
     final, averages = here[0], Averages.unpack(here[1], here[0].size)
     t = final.nodes_with_start if times is None else times
@@ -183,11 +203,15 @@ def _solve(
     floor = ITERATION * rtol
     errors = one_time_errors(problem, noise.differences, grids, t, values, floor, tolerance)
     differences = [*noise.differences, grids]
-    peaks = 0.5 * np.array([C.max() for C in _diagonals(problem, final, averages)])
+    if run.unknown:  # time ran out before there was anything to compare
+        errors = {name: np.full_like(value, np.inf) for name, value in errors.items()}
+    peaks = 0.5 * np.array([averages.C_w.diagonal().max(), _residual_peak(problem, here)])
     worst = worst_error(tolerance, values, errors, peaks)
+    sources = errors_by_source(noise.differences, grids, problem, tolerance)
+    outcome = Outcome(run, worst, failed_paths, uncovered, sources)
+    success, status, message = outcome.verdict()
     atol_used = tolerance.floor(peaks)
-    success, status, message = _verdict(run, worst, failed_paths, uncovered)
-    message += _where_absolute(tolerance, values, t, atol_used)
+    message += where_absolute(tolerance, values, t, atol_used)
     wall = time.perf_counter() - started
     stats = {
         "sweeps": len(run.history),
@@ -199,6 +223,7 @@ def _solve(
         "error_over_tolerance": worst,
         "atol_test_error": float(atol_used[0]),
         "atol_train_error": float(atol_used[1]),
+        **{f"error_from_{name}": error for name, error in sources.items()},
         "failed_paths": failed_paths,
         "uncovered_mass": uncovered,
         "wall_time": wall - compile_time,
@@ -224,7 +249,7 @@ def _solve(
 
 def _checked(t_max: Any, t_eval: Any, grid: Any, rule: Any, max_sweeps: Any) -> np.ndarray | None:
     """Check the arguments of a flow; return t_eval as an array."""
-    require_in_range("t_max", t_max, low=0.0, low_open=True)
+    require_in_range("t_max", t_max, low=LEAST_TIME, high=MOST_TIME)
     require_integer("max_sweeps", max_sweeps, low=1)
     if rule is not None and not hasattr(rule, "seeded"):
         raise TypeError(f"rule must be a noise rule such as SobolRule(); got {rule!r}")
@@ -246,7 +271,7 @@ def _resolve_time(
 
     Returns the cheap map solved on the grid and on that of higher order, and its rule.
     """
-    system = SelfConsistency(problem, grid, run.tolerance)
+    system = SelfConsistency(problem, grid, run.tolerance, run.deadline)
     cheap = cheap_rule(rule, run.tolerance.rtol)
     x = system.start()
     settled = not isinstance(cheap, SparseRule) or isinstance(rule, SparseRule)
@@ -254,50 +279,22 @@ def _resolve_time(
     return refine_grid(system, x, shift, cheap, adapt, GRID_SHARE, run)
 
 
-def _verdict(run: Run, worst: float, failed_paths: int, uncovered: float) -> tuple[bool, int, str]:
-    """Return success, status and message."""
-    rtol = run.tolerance.rtol
-    if not run.converged or failed_paths or not np.isfinite(worst):
-        return (
-            False,
-            2,
-            f"The iteration did not converge ({len(run.history)} sweeps, "
-            f"{failed_paths} unsolved paths): shorten t_max, raise max_sweeps, or give a "
-            "grid with more panels.",
-        )
-    if uncovered > UNCOVERED * rtol:
-        return (
-            False,
-            1,
-            f"The nodes of the noise rule leave out a Gaussian mass of {uncovered:.1e}, which the "
-            f"error estimate does not see; at most {UNCOVERED * rtol:.1e} is permitted at rtol = "
-            f"{rtol:.1e}: give a rule of smaller spacing or larger reach.",
-        )
-    reached = worst * rtol
-    if worst > 1.0:
-        return (
-            False,
-            1,
-            f"The estimated error is {reached:.1e} relative, above rtol = "
-            f"{rtol:.1e}: raise rtol, shorten t_max or give a finer grid or rule.",
-        )
-    return True, 0, f"Converged; the estimated relative error is {reached:.1e}."
+def _nothing(
+    problem: Problem, grid: Grid, rule: NoiseRule | None, run: Run
+) -> tuple[Level, Level, NoiseRule]:
+    """Return the start in place of a solution, when time runs out before there is any."""
+    run.expired, run.unknown, run.converged = True, True, False
+    system, cheap = (
+        SelfConsistency(problem, grid, run.tolerance),
+        cheap_rule(rule, run.tolerance.rtol),
+    )
+    x = system.start()
+    point = FixedPoint(x, x, x, math.inf, False, ())
+    level = Level(system, system.process(cheap), point, np.zeros_like(x))
+    return level, level, cheap
 
 
-def _diagonals(problem: Problem, grid: Grid, averages: Averages) -> tuple[np.ndarray, np.ndarray]:
-    """Return the variances of theta and of the residual at t = 0 and the nodes."""
-    return averages.C_w.diagonal(), build_residual(problem, grid, averages).variance
-
-
-def _where_absolute(
-    tolerance: Tolerance, values: dict[str, np.ndarray], t: np.ndarray, atol: np.ndarray
-) -> str:
-    """Say at which times the absolute tolerance allows more than the relative one."""
-    said = ""
-    for name, floor in zip(CONTROLLED, atol, strict=True):
-        decides = tolerance.rtol * np.abs(values[name]) < floor
-        if decides.any():
-            first, last = t[decides][[0, -1]]
-            said += f" From t = {first:.3g} to {last:.3g} {name} is so small that atol = "
-            said += f"{floor:.1e} decides."
-    return said
+def _residual_peak(problem: Problem, solution: OnGrid) -> float:
+    """Return the largest variance of the residual."""
+    grid, x = solution
+    return float(build_residual(problem, grid, Averages.unpack(x, grid.size)).variance.max())

@@ -13,6 +13,7 @@ from dmft.equations import data_side, effective_process
 from dmft.equations.averages import Averages
 from dmft.equations.noise_rules import MonteCarloRule, SobolRule, SparseRule
 from dmft.solver import cheap_map
+from dmft.solver import limits as solver_limits
 from dmft.solver.iteration import Corrected, SelfConsistency
 from dmft.solver.noise_correction import LEFT, SUDDEN, _refined, left_share
 from dmft.solver.solve import solve
@@ -220,6 +221,56 @@ def test_the_message_says_where_the_absolute_tolerance_decides():
     assert relative.error["train_error"][-1] < solution.error["train_error"][-1]
 
 
+class Clock:
+    """Stands for the module time; each reading of the clock takes a second."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 1.0
+        return self.now
+
+
+@pytest.mark.parametrize("max_time", [1, 6, 12, 16, 19])
+def test_time_that_runs_out_leaves_the_best_result(monkeypatch, max_time):
+    clock = Clock()
+    for module in (effective_process, cheap_map, solver_limits):
+        monkeypatch.setattr(module, "time", clock)
+    times = np.array([1.0, 10.0])
+    solution = solve(DEFAULT, 10.0, times, rtol=1e-4, max_time=max_time)
+    assert not solution.success
+    assert solution.status == 3
+    assert "max_time" in solution.message
+    assert clock.now < max_time + 8
+    miss = abs(solution.test_error[-1] - TEST_ERROR)
+    assert miss <= solution.error["test_error"][-1]
+    if max_time > 12:
+        assert miss < 1e-3 * TEST_ERROR
+
+
+def test_enough_time_changes_nothing(default_solution):
+    solution = solve(DEFAULT, 10.0, rtol=1e-4, max_time=1e6)
+    np.testing.assert_array_equal(solution.test_error, default_solution.test_error)
+
+
+def test_memory_bounds_the_noise_rule():
+    problem = dmft.Problem(delta=0.5, alpha=1e-2, sigma2=0.1)
+    solution = solve(problem, 25.0, rtol=1e-5, max_memory=3e8)
+    assert not solution.success
+    assert solution.stats["paths"] * solution.stats["nodes"] <= 2 * (3e8 - 2e8) / 50
+    assert "max_memory" in solution.message
+    assert "tail of the noise" in solution.message
+
+
+def test_errors_by_source_add_up_to_the_estimate(default_solution):
+    sources = default_solution.errors_by_source
+    assert set(sources) == {"time", "leading_mode", "tail", "iteration"}
+    assert all(error > 0 for error in sources.values())
+    total = default_solution.stats["error_over_tolerance"] * 1e-4
+    assert total == pytest.approx(sum(sources.values()), rel=0.5)
+
+
 @pytest.mark.parametrize("network", ["diagonal", "linear"])
 def test_unsolved_paths_of_the_grid_that_gives_the_result_are_reported(monkeypatch, network):
     solve_paths = volterra.solve_paths
@@ -284,6 +335,8 @@ def test_a_coarse_rule_is_reported_as_inaccurate():
         ({"t_max": 0.0}, "t_max"),
         ({"t_max": -1.0}, "t_max"),
         ({"t_max": float("nan")}, "t_max"),
+        ({"t_max": 5e-324}, "t_max"),
+        ({"t_max": 1e200}, "t_max"),
         ({"t_eval": [2.0, 1.0]}, "t_eval"),
         ({"t_eval": [0.0, 11.0]}, "t_eval"),
         ({"t_eval": []}, "t_eval"),
@@ -291,6 +344,9 @@ def test_a_coarse_rule_is_reported_as_inaccurate():
         ({"rtol": 1.0}, "rtol"),
         ({"rng": -1}, "rng"),
         ({"max_sweeps": 0}, "max_sweeps"),
+        ({"max_time": 0.0}, "max_time"),
+        ({"max_memory": 1e6}, "max_memory"),
+        ({"atol": -1.0}, "atol"),
         ({"grid": Grid(np.array([0.0, 5.0]))}, "grid"),
     ],
 )
@@ -556,7 +612,7 @@ def test_grids_of_all_components_grow():
         paths = process.paths_of(rule)
         assert paths.sum() == process.paths
         assert np.all(paths >= 1.1 * before)
-        rule, before = _refined(rule, process), paths
+        rule, before = _refined(rule, process, 1e5), paths
 
 
 def test_a_component_that_cannot_grow_does_not_hinder_the_others(monkeypatch):
