@@ -75,12 +75,8 @@ def convergence_rate(problem: Problem) -> float:
 
 def _limit_law(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """Return a quadrature rule for the law of D at the limit: weights and values, shape (N,)."""
-    from dmft.limits.state_evolution import MirrorProx
-
     state = steady_state(problem)
-    prox = state.denoiser
-    if not isinstance(prox, MirrorProx):  # w = g
-        prox = MirrorProx(problem.mirror.mirror_potential(problem.alpha), 0.0)
+    prox = state.denoiser.on_curve(problem.mirror.mirror_potential(problem.alpha))
     component, weight, points = prox.quadrature(state.observed, graded=problem.delta > 1)
     return weight * state.observed.probability[component], points.hessian_inverse
 

@@ -123,6 +123,10 @@ class Denoiser(ABC):
     def moments(self, observed: Mixture) -> Moments:
         """Return the moments under each component of the law of g."""
 
+    def on_curve(self, potential: Potential) -> MirrorProx:
+        """Return the same map as one that knows a mirror potential; w = g where it has none."""
+        return MirrorProx(potential, 0.0)
+
     def density(self, observed: Mixture) -> float:
         """Return P(w != 0)."""
         return 1.0 - float(np.diff(_zero_interval(self, observed))[0])
@@ -212,6 +216,10 @@ class MirrorProx(Denoiser):
 
     potential: Potential
     shrink: float
+
+    def on_curve(self, potential: Potential) -> MirrorProx:
+        """Return this map, which has its own potential."""
+        return self
 
     def weight(self, g: np.ndarray) -> np.ndarray:
         """Return w, shape of `g`."""

@@ -5,12 +5,17 @@ function of one integrated gradient,
 
     w(t) = phi(H(t), t),     H(t) = int_0^t c(s) h(s) ds,     D(t) = -d phi / d H >= 0,
 
-with h = (1/delta) X^T (X w - y). A network supplies phi (through a scalar map of
-`dmft.solvers.scalar_maps` and its parameters at each time) and the drift factor c for the DMFT;
-the potential Psi, Psi'(phi(H, 0)) = -H, whose mirror flow it is at weight decay 0, for the
-limits of the flow; and, apart from these and by other formulas, its layers and their velocities
-for the direct simulation. With decay phi(H, t) = s phi(H, 0), so that the potential at time t is
-s Psi(w/s), with s = exp(-L lam t/2) in depth L >= 2 and exp(-lam t) in linear regression.
+with h = (1/delta) X^T (X w - y). A network states its layers: their start, the weight that they
+give and their velocities. That is all that the direct simulation and training in steps need. For
+the mean-field theory w must be homogeneous of a degree L >= 2 in the layers: then decay only
+rescales,
+
+    phi(H, t) = s phi(H, 0),     s = exp(-L lam t/2),     c = exp(-(L-2) lam t/2),
+
+and phi(H, 0) is the inverse of the derivative of a mirror potential, Psi'(phi(H, 0)) = -H, which
+`dmft.networks.layers` finds from the layers. From it the map's table is made. What a network knows
+in closed form it states in place of these: its potential, for accuracy, and a compiled map of
+`dmft.solvers.map_codes`, for speed.
 
 Sources: arXiv:2510.01930 (depth 2), arXiv:2412.16765 (products of layers), arXiv:2607.12332
 (depth L).
@@ -19,33 +24,61 @@ Sources: arXiv:2510.01930 (depth 2), arXiv:2412.16765 (products of layers), arXi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from dmft.networks.layers import layer_flow
+from dmft.networks.potential import Potential
+from dmft.networks.precision import require_resolved_start, require_resolved_times
+from dmft.networks.table import mirror_table
 from dmft.parameters import Parameters
+from dmft.solvers import map_codes
 from dmft.validation import shown
-
-if TYPE_CHECKING:
-    from dmft.networks.potential import Potential
 
 
 class Network(Parameters, ABC):
-    """A diagonal network: its mirror map for the theory, its layers for the simulation."""
+    """A diagonal network: a frozen dataclass that states its layers.
 
-    mirror_code: ClassVar[int]
+    What is given here for the mean-field theory holds for every w that is homogeneous of degree
+    `depth` in layers that follow its gradient.
+
+    Examples
+    --------
+    A network that is new to this package, w = u^2 v from v(0) = 0:
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Squared(Network):
+    ...     name = "squared"
+    ...     depth = 3
+    ...     def initial_layers(self, alpha):
+    ...         return np.array([alpha, 0.0])
+    ...     def output_weight(self, layers):
+    ...         u, v = layers
+    ...         return u**2 * v
+    ...     def layer_velocity(self, layers, h, lam):
+    ...         u, v = layers
+    ...         return -0.5 * np.stack([2 * h * u * v + lam * u, h * u**2 + lam * v])
+    >>> w = Squared().weight(alpha=1.0, lam=0.0, H=np.array([[0.0], [-1.0]]), t=np.zeros(1))
+    >>> [round(float(x), 6) for x in w[:, 0]]  # -tan(H/sqrt 2)/(sqrt 2 cos(H/sqrt 2)^2)
+    [0.0, 1.045432]
+    """
+
+    mirror_code: ClassVar[int] = map_codes.TABLE
     linear: ClassVar[bool] = False  # whether phi is linear in H
     sources: ClassVar[tuple[str, ...]] = ()  # of its equations, by the keys of dmft.citations
+    layers_keep_sign: ClassVar[bool] = False  # whether du/dt is u times a function, for all layers
 
     @property
     @abstractmethod
     def depth(self) -> int:
-        """Number L of layers that w multiplies."""
+        """Number L of layers that w multiplies: its degree in them."""
 
     @property
     def odd(self) -> bool:
-        """Whether phi(-H) = -phi(H)."""
-        return True
+        """Whether phi(-H) = -phi(H), of which paths of opposite sign may make use."""
+        return False
 
     @property
     def changes_sign(self) -> bool:
@@ -58,20 +91,40 @@ class Network(Parameters, ABC):
         return None
 
     @abstractmethod
+    def initial_layers(self, alpha: float) -> np.ndarray:
+        """Return the value of each layer at t = 0, shape (n,), the same for all coordinates."""
+
+    @abstractmethod
+    def output_weight(self, layers: np.ndarray) -> np.ndarray:
+        """Return w, shape (d,), of layers, shape (n, d), real or complex."""
+
+    @abstractmethod
+    def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
+        """Return d layers/dt = -(h dw/dlayers + lam layers)/2, shape (n, d).
+
+        Layers (n, d) and h (d,) are real or complex: derivatives are taken along the imaginary
+        axis.
+        """
+
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return the parameters of phi at the times `t` (N,), shape (N, P)."""
+        t = np.asarray(t)
+        require_resolved_times(self, alpha, lam, t)
+        return np.exp(-0.5 * self.depth * lam * t)[:, None]
 
     def mirror_table(self, alpha: float) -> np.ndarray:
         """Return the table that phi interpolates, shape (J, 3); empty where phi is explicit."""
-        return np.empty((0, 3))
+        if self.mirror_code != map_codes.TABLE:
+            return np.empty((0, 3))
+        return mirror_table(self, alpha)
 
     def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
         """Return c(t), shape (N,), the factor of h in H."""
-        return np.ones_like(t)
+        return np.exp(-0.5 * (self.depth - 2) * lam * np.asarray(t))
 
     def initial_weight(self, alpha: float) -> float:
         """Return w(0)."""
-        return 0.0
+        return float(self.output_weight(self.initial_layers(alpha)[:, None])[0])
 
     def weight(self, alpha: float, lam: float, H: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Return phi(H, t) for H (..., N) and t (N,), shape (..., N)."""
@@ -91,9 +144,9 @@ class Network(Parameters, ABC):
         """Return the integrated force |H| in which a layer grows from alpha to 1, if known."""
         return None
 
-    @abstractmethod
     def mirror_potential(self, alpha: float) -> Potential:
         """Return the mirror potential at weight decay 0 (see `dmft.networks.potential`)."""
+        return layer_flow(self, alpha)
 
     def potential(self, alpha: float, w: Any) -> np.ndarray:
         """Return the mirror potential Psi(w) at weight decay 0.
@@ -153,17 +206,6 @@ class Network(Parameters, ABC):
         )
         return w.reshape(flat.shape), D.reshape(flat.shape)
 
-    @abstractmethod
-    def initial_layers(self, alpha: float) -> np.ndarray:
-        """Return the value of each layer at t = 0, shape (L,), the same for all coordinates."""
-
-    @abstractmethod
-    def output_weight(self, layers: np.ndarray) -> np.ndarray:
-        """Return w, shape (d,), of layers, shape (L, d)."""
-
-    @abstractmethod
-    def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
-        """Return d layers/dt, shape (L, d), for layers (L, d) and h (d,)."""
-
     def validate(self, alpha: float, lam: float) -> None:
         """Raise ValueError where double precision cannot follow the network."""
+        require_resolved_start(self, alpha)

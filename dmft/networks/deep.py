@@ -10,7 +10,7 @@ import numpy as np
 
 from dmft.networks.base import Network
 from dmft.networks.potential import Curve, Potential
-from dmft.networks.precision import require_resolved_start, require_resolved_times
+from dmft.networks.precision import require_resolved_times
 from dmft.parameters import integer
 from dmft.solvers import map_codes
 
@@ -32,6 +32,8 @@ class Deep(Network):
     name: ClassVar[str] = "deep"
     sources: ClassVar[tuple[str, ...]] = ("2607.12332",)
     mirror_code: ClassVar[int] = map_codes.POWER
+    layers_keep_sign: ClassVar[bool] = True
+    odd: ClassVar[bool] = True  # both layers start equal
 
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return L, alpha^(2-L) and exp(-L lam t/2) at each time, shape (N, 3)."""
@@ -41,10 +43,6 @@ class Deep(Network):
         return np.stack(
             [np.full_like(t, self.depth), np.full_like(t, alpha ** (2 - self.depth)), decay], axis=1
         )
-
-    def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
-        """Return exp(-(L-2) lam t/2), shape (N,)."""
-        return np.exp(-0.5 * (self.depth - 2) * lam * np.asarray(t))
 
     def layer_pair(
         self, alpha: float, lam: float, H: np.ndarray, t: np.ndarray
@@ -63,12 +61,7 @@ class Deep(Network):
 
     def mirror_potential(self, alpha: float) -> Potential:
         """Return the inverse of phi."""
-
         return Power(self.depth, alpha)
-
-    def validate(self, alpha: float, lam: float) -> None:
-        """Raise ValueError where double precision cannot resolve w."""
-        require_resolved_start(self, alpha)
 
     def initial_layers(self, alpha: float) -> np.ndarray:
         """Return u(0) and v(0), shape (2,)."""

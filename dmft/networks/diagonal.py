@@ -32,6 +32,7 @@ class Diagonal(Network):
     scale_v: float = number("start of v over alpha", 1.0, low=0.0, low_open=True)
     name: ClassVar[str] = "diagonal"
     mirror_code: ClassVar[int] = map_codes.HYPERBOLIC
+    layers_keep_sign: ClassVar[bool] = True
 
     @property
     def depth(self) -> int:
@@ -66,7 +67,6 @@ class Diagonal(Network):
 
     def mirror_potential(self, alpha: float) -> Potential:
         """Return the hyperbolic entropy of a = u(0) v(0)."""
-
         a = alpha**2 * self.scale_u * self.scale_v
         return Hyperbolic(a, math.log(self.scale_u / self.scale_v))
 
@@ -74,10 +74,6 @@ class Diagonal(Network):
         """Raise ValueError where double precision cannot resolve w, as in a large start."""
         if alpha > 1:  # from a small one H grows like log(1/alpha) only
             require_resolved_start(self, alpha)
-
-    def initial_weight(self, alpha: float) -> float:
-        """Return alpha^2 (scale_u^2 - scale_v^2)/2."""
-        return 0.5 * alpha**2 * (self.scale_u**2 - self.scale_v**2)
 
     def initial_layers(self, alpha: float) -> np.ndarray:
         """Return u(0) and v(0), shape (2,)."""

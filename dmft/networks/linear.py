@@ -19,6 +19,7 @@ class Linear(Network):
     name: ClassVar[str] = "linear"
     mirror_code: ClassVar[int] = map_codes.LINEAR
     linear: ClassVar[bool] = True
+    odd: ClassVar[bool] = True
 
     @property
     def depth(self) -> int:
@@ -27,7 +28,6 @@ class Linear(Network):
 
     def mirror_potential(self, alpha: float) -> Potential:
         """Return w^2/2."""
-
         return Quadratic()
 
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
@@ -37,6 +37,9 @@ class Linear(Network):
     def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
         """Return exp(lam t), shape (N,)."""
         return np.exp(lam * np.asarray(t))
+
+    def validate(self, alpha: float, lam: float) -> None:
+        """Accept every start, which does not matter here."""
 
     def initial_layers(self, alpha: float) -> np.ndarray:
         """Return w(0) = 0, shape (1,)."""

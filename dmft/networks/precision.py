@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Protocol
 
 import numpy as np
 
-from dmft.networks.base import Network
+from dmft.networks.layers import Layered
+from dmft.networks.potential import Potential
 
 ROUNDING = float(np.finfo(float).eps)
 RESOLUTION = 1e-6  # largest rounding error of a weight of size 1, a hundredth of the usual rtol
@@ -15,7 +17,21 @@ EXTREME = 200.0  # of |log alpha^L|: far beyond that resolution, and not yet at 
 LONGEST = 60.0  # of lam t: w of two equal layers is resolved at any time, but its table must end
 
 
-def _rounding(network: Network, alpha: float, decay: float) -> float:
+class PotentialNetwork(Layered, Protocol):
+    """A network as seen from its layers and its mirror potential."""
+
+    @property
+    def changes_sign(self) -> bool:
+        """Whether w takes every real value; otherwise w > 0 at all times."""
+
+    def initial_weight(self, alpha: float) -> float:
+        """Return w(0)."""
+
+    def mirror_potential(self, alpha: float) -> Potential:
+        """Return the mirror potential at weight decay 0."""
+
+
+def _rounding(network: PotentialNetwork, alpha: float, decay: float) -> float:
     """Return the rounding error of phi at a weight of size 1 once lam t = `decay`.
 
     phi(H) with an H of relative error eps has the error eps |H| D, and a difference of products
@@ -29,13 +45,13 @@ def _rounding(network: Network, alpha: float, decay: float) -> float:
     return ROUNDING * scale * (response + math.exp(_log_size(network, alpha)))
 
 
-def _log_size(network: Network, alpha: float) -> float:
+def _log_size(network: PotentialNetwork, alpha: float) -> float:
     """Return the logarithm of the product of all layers at the start, 0 apart."""
-    layers = network.initial_layers(alpha)
+    layers = np.abs(network.initial_layers(alpha))
     return network.depth * float(np.mean(np.log(layers[layers > 0])))
 
 
-def require_resolved_start(network: Network, alpha: float) -> None:
+def require_resolved_start(network: PotentialNetwork, alpha: float) -> None:
     """Raise ValueError where doubles do not resolve a weight of size 1 at the start."""
     extreme = abs(_log_size(network, alpha)) > EXTREME
     if extreme or not _rounding(network, alpha, 0.0) <= RESOLUTION:
@@ -47,7 +63,7 @@ def require_resolved_start(network: Network, alpha: float) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def longest_decay(network: Network, alpha: float) -> float:
+def longest_decay(network: PotentialNetwork, alpha: float) -> float:
     """Return the largest lam t at which weights of size 1 are resolved, at most `LONGEST`."""
     low, high = 0.0, min(LONGEST, 3 * EXTREME / network.depth)
     if _rounding(network, alpha, high) <= RESOLUTION:
@@ -59,7 +75,9 @@ def longest_decay(network: Network, alpha: float) -> float:
     return low
 
 
-def require_resolved_times(network: Network, alpha: float, lam: float, t: np.ndarray) -> None:
+def require_resolved_times(
+    network: PotentialNetwork, alpha: float, lam: float, t: np.ndarray
+) -> None:
     """Raise ValueError where decay has gone further than doubles resolve a weight of size 1."""
     if lam == 0 or t.size == 0:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,13 +11,10 @@ import numpy as np
 from dmft.networks.base import Network
 from dmft.networks.diagonal import Diagonal
 from dmft.networks.potential import Curve, Potential
-from dmft.networks.precision import longest_decay, require_resolved_start, require_resolved_times
+from dmft.networks.precision import require_resolved_start
 from dmft.parameters import numbers
 from dmft.solvers import map_codes
 from dmft.validation import require_in_range
-
-MARGIN = 100.0  # largest weight that a table covers at any time
-TABLE_ROWS = 12001
 
 
 @dataclass(frozen=True)
@@ -80,33 +76,14 @@ class Product(Network):
         first, second = self.scales
         return (first + second) / math.sqrt(2), abs(first - second) / math.sqrt(2)
 
-    @property
-    def odd(self) -> bool:
-        """A product is odd only where one layer starts at zero; it is not exploited."""
-        return False
-
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return exp(-L lam t/2), shape (N, 1), or those of the diagonal network, (N, 2)."""
         if self._pair is not None:
             return self._pair.mirror_parameters(alpha, lam, t)
-        require_resolved_times(self, alpha, lam, np.asarray(t))
-        return np.exp(-0.5 * self.depth * lam * np.asarray(t))[:, None]
-
-    def mirror_table(self, alpha: float) -> np.ndarray:
-        """Return H, w and D of the undamped flow on a fine grid, shape (J, 3), H increasing."""
-        return super().mirror_table(alpha) if self._pair is not None else _table(self, alpha)
-
-    def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
-        """Return exp(-(L-2) lam t/2), shape (N,)."""
-        return np.exp(-0.5 * (self.depth - 2) * lam * np.asarray(t))
-
-    def initial_weight(self, alpha: float) -> float:
-        """Return alpha^L prod(scales)."""
-        return float(np.prod(self.initial_layers(alpha)))
+        return super().mirror_parameters(alpha, lam, t)
 
     def mirror_potential(self, alpha: float) -> Potential:
         """Return the hyperbolic entropy for two layers, else the integral over the smallest one."""
-
         if self._pair is not None:
             return self._pair.mirror_potential(alpha)
         return ProductOfLayers(alpha * np.sort(np.array(self.scales)))
@@ -129,14 +106,6 @@ class Product(Network):
         before = np.cumprod(np.concatenate([np.ones_like(layers[:1]), layers[:-1]]), axis=0)
         after = np.cumprod(np.concatenate([np.ones_like(layers[:1]), layers[:0:-1]]), axis=0)[::-1]
         return -0.5 * (h[None, :] * before * after + lam * layers)
-
-
-@functools.lru_cache(maxsize=8)
-def _table(network: Product, alpha: float) -> np.ndarray:
-    """Return a table that reaches as far as w is resolved; it costs some ten milliseconds."""
-    reach = MARGIN * math.exp(0.5 * network.depth * longest_decay(network, alpha))
-    starts = alpha * np.sort(np.array(network.scales))
-    return product_table(starts, TABLE_ROWS, reach)
 
 
 class ProductOfLayers(Potential):
@@ -204,53 +173,3 @@ class ProductOfLayers(Potential):
         """Return x^2 - x(0)^2, shape of `y`."""
         x = self._layer(np.asarray(y) * self._spacing)
         return (x - self.smallest) * (x + self.smallest)
-
-
-def product_table(starts: np.ndarray, size: int = 4001, reach: float = 1e6) -> np.ndarray:
-    """Tabulate the gradient flow of a product of layers against the integrated gradient H.
-
-    Solves dx/dH = -(1/2) prod_{j>0} sqrt(x^2 + mu_j^2), x(0) = starts[0], where x is the layer
-    of smallest start and mu_j^2 = starts[j]^2 - starts[0]^2.
-
-    Parameters
-    ----------
-    starts : ndarray, shape (L,)
-        Values of the layers at H = 0, ascending, non-negative.
-    size : int
-        Number of rows.
-    reach : float
-        Largest |product| that the table covers.
-
-    Returns
-    -------
-    ndarray, shape (size, 3)
-        H (increasing), w = prod_j u_j and D = -dw/dH = (1/2) sum_j prod_{k != j} u_k^2.
-    """
-    mu2 = starts**2 - starts[0] ** 2
-
-    def layers(x: np.ndarray) -> np.ndarray:
-        others = np.sqrt(x[..., None] ** 2 + mu2[1:])
-        return np.concatenate([x[..., None], others], axis=-1)
-
-    # cells of equal width in asinh(x / unit): logarithmic at both ends, fine around zero
-    unit = np.sqrt(mu2[1]) if mu2[1] > 0 else starts[0]
-    largest = np.arcsinh(max(reach ** (1.0 / starts.size), 10 * starts[-1]) / unit)
-    start = np.arcsinh(starts[0] / unit)
-    lowest = -largest if mu2[1] > 0 else start - 40.0  # equal starts: x never crosses zero
-    below = int(size * (start - lowest) / (largest - lowest))
-    s = np.concatenate(
-        [np.linspace(lowest, start, below + 1)[:-1], np.linspace(start, largest, size - below)]
-    )
-    x = unit * np.sinh(s) if mu2[1] > 0 else starts[0] * np.exp(s - start)
-
-    # H(x) = -2 int dx / prod of the other layers, by Gauss-Legendre in every cell
-    points, weights = np.polynomial.legendre.leggauss(10)
-    middle, half = 0.5 * (x[1:] + x[:-1]), 0.5 * np.diff(x)
-    inner = middle[:, None] + half[:, None] * points
-    cell = -2 * half * np.sum(weights / layers(inner)[..., 1:].prod(axis=-1), axis=1)
-    # summed away from the start, near which H is small and the far end may be enormous
-    H = np.concatenate([-np.cumsum(cell[:below][::-1])[::-1], [0.0], np.cumsum(cell[below:])])
-    all_layers = layers(x)
-    w = all_layers.prod(axis=-1)
-    D = 0.5 * sum(np.delete(all_layers, j, axis=-1).prod(axis=-1) ** 2 for j in range(starts.size))
-    return np.ascontiguousarray(np.stack([H, w, D], axis=1)[::-1])

@@ -30,8 +30,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from dmft.networks.base import Network
-from dmft.networks.deep import Deep
-from dmft.networks.diagonal import Diagonal
 from dmft.problem import Problem
 from dmft.simulation.data import Data
 
@@ -57,7 +55,7 @@ class Flow:
         n, d = data.X.shape
         self.network: Network = problem.mirror
         self.lam, self.w_star, self.tolerance = problem.lam, data.w_star, LOCAL * rtol
-        self.logarithmic = isinstance(self.network, (Diagonal, Deep))
+        self.logarithmic = self.network.layers_keep_sign
         self.Y, self.b = data.X / np.sqrt(n / d), data.y / np.sqrt(n / d)
         self.outside = 0.0  # |part of b that no w can fit|^2
         if n > d:

@@ -6,10 +6,15 @@ from dmft.solvers.map_codes import HYPERBOLIC, LINEAR, POWER, TABLE
 from dmft.solvers.scalar_maps import evaluate, inverse
 from scipy.integrate import solve_ivp
 
-from dmft.networks.product import product_table
+from dmft.networks.product import Product
+from dmft.networks.table import ROWS, mirror_table
 
 NO_TABLE = np.empty((0, 3))
 ROOT2 = np.sqrt(2.0)
+
+
+def product_table(starts):
+    return mirror_table(Product(tuple(starts)), 1.0)
 
 
 def mapped(code, H, *parameters, table=NO_TABLE):
@@ -171,7 +176,7 @@ def test_rows_of_the_table(starts):
     starts = np.array(starts)
     table = product_table(starts)
     H, w, D = table.T
-    assert table.shape == (4001, 3)
+    assert table.shape == (ROWS, 3)
     assert np.all(np.diff(H) > 0)
     assert np.all(np.diff(w) < 0)
     assert np.all(D > 0)

@@ -9,9 +9,14 @@ from dmft.solvers.scalar_maps import evaluate
 from dmft.solvers.volterra import mean_response, solve_paths
 from scipy.optimize import root
 
-from dmft.networks.product import product_table
+from dmft.networks.product import Product
+from dmft.networks.table import mirror_table
 
 NO_TABLE = np.empty((0, 3))
+
+
+def product_table(starts):
+    return mirror_table(Product(tuple(starts)), 1.0)
 
 
 def geometric_grid(panels=8, stages=4, t_max=20.0):
