@@ -52,6 +52,8 @@ _HOME = {
     "Ensemble": "simulation.ensemble",
     "cite": "citations",
     "compare": "comparison",
+    "diagnose": "diagnostics",
+    "Diagnosis": "diagnostics",
     "steady_state": "limits.steady_states",
     "recovery_threshold": "limits.steady_states",
     "convergence_rate": "limits.rates",

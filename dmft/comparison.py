@@ -4,7 +4,7 @@ For each value of each observable, one-time and two-time alike, with f the theor
 ensemble's mean over N seeds,
 
     deviation = max(|m - f| - bias, 0) / error,
-    error^2   = (standard error)^2 + (solver's error)^2,
+    error^2   = (1 + shared N) (standard error)^2 + (solver's error)^2,
     bias      = [2 (V/scale^2 + 1/d) + 5 |n/(delta d) - 1|] scale.
 
 `bias` allows for the difference between dimension d and the limit. The mean of a function of
@@ -12,6 +12,9 @@ fluctuating quantities differs from its value at their means by half its curvatu
 variance, which is of the order of its own variance V over seeds; 1/d stands for what does not
 show in V, and the last term for the rounding of n. `scale` is the size of the observable: itself
 for the errors, sqrt(m(t,t) m(s,s)) for correlations, the root mean square of w for averages of w.
+
+`shared` is the share of a design that its draws have in common, 0 but for a given matrix: what they
+have in common does not average out.
 
 The largest deviation is tested by Student's law with a Bonferroni correction in which the values,
 so correlated are neighbouring ones, count as at most 12. From eight seeds on, if t = 0 is among the
@@ -143,7 +146,7 @@ class Report(Value):
 
     def summary(self) -> dict[str, str]:
         """Return the verdict and what it rests on."""
-        seen = (f"{100 * value:.2g} % of {name}" for name, value in self.detectable.items())
+        seen = (f"{100 * value:.3g} % of {name}" for name, value in self.detectable.items())
         return {
             "verdict": self.verdict,
             "setting": f"d = {self.dimension}, {self.seeds} seeds, {self.t.size} times",
@@ -241,10 +244,12 @@ def compare(solution: Solution, ensemble: Ensemble, resolution: float = 0.3) -> 
     names = [name for name in (*SINGLE, *PAIRED) if name in ensemble.runs]
     theory = {name: solution.values[name] for name in names}
     covariates = _covariates(ensemble)
+    shared = float(np.max(ensemble.stats.get("shared", 0.0)))
     simulation, error, bias = {}, {}, {}
     for name in names:
         runs, size = ensemble.runs[name], _size(solution, ensemble, name)
         simulation[name], spread = intercept(runs, covariates)
+        spread = spread * math.sqrt(1 + ensemble.seeds * shared)
         # averages over d coordinates fluctuate; few seeds may agree by chance, or at t = 0
         spread = np.maximum(spread, size / math.sqrt(ensemble.dimension * ensemble.seeds))
         floor = SIMULATION_FLOOR * np.max(size)
@@ -386,7 +391,7 @@ def _message(
         else f"the largest deviation beyond the allowed finite-size bias, of {where}, is "
         f"{largest:.1f} combined standard errors, where chance explains {critical:.1f}"
     )
-    seen = " and ".join(f"{100 * value:.2g} % of {name}" for name, value in detectable.items())
+    seen = " and ".join(f"{100 * value:.3g} % of {name}" for name, value in detectable.items())
     if verdict == "agree":
         return (
             f"Theory and simulation agree at {setting}: {furthest}; errors of {seen}, the same at "

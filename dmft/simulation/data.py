@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,13 @@ class Data(NamedTuple):
 
     X: np.ndarray
     w_star: np.ndarray
+    y: np.ndarray
+
+
+class HeldOut(NamedTuple):
+    """Samples of a draw that no flow sees: X (m, d) and y (m,)."""
+
+    X: np.ndarray
     y: np.ndarray
 
 
@@ -64,6 +72,20 @@ def draw_data(problem: Problem, dimension: int, design: str = "gaussian", rng: R
     check_design(design)
     check_rng(rng)
     return drawn_data(problem, dimension, design, rng)
+
+
+@dataclass(frozen=True)
+class DesignSource:
+    """Draws of independent entries of a design, with targets and noise of the problem."""
+
+    samples: int
+    dimension: int
+    design: str
+    shared: ClassVar[float] = 0.0  # draws have nothing in common
+
+    def draw(self, problem: Problem, child: np.random.SeedSequence) -> tuple[Data, HeldOut | None]:
+        """Return the data of one seed; nothing is held out, since w* is known."""
+        return drawn_data(problem, self.dimension, self.design, child), None
 
 
 def drawn_data(problem: Problem, dimension: int, design: str, rng: Rng) -> Data:

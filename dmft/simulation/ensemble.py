@@ -34,7 +34,7 @@ class Ensemble(Trajectory):
     dimension, samples : int
         d and n = round(delta d).
     design : str
-        Law of the entries of X.
+        Law of the entries of X, or "data" for a given matrix.
     seed : int
         Draw k is `draw_data(..., rng=SeedSequence(seed, spawn_key=(k,)))`.
     runs : dict of str to ndarray
@@ -44,7 +44,8 @@ class Ensemble(Trajectory):
         `TWO_TIME_LIMIT`.
     stats : dict of str to ndarray
         For each seed, shape (seeds,): "wall_time" in seconds, "evaluations" of the velocity,
-        "steps", and "factorisations" in stiff stretches.
+        "steps", and "factorisations" in stiff stretches; for a given matrix "shared", the share of
+        its entries that two draws have in common.
     values, error : mapping of str to ndarray
         Means over seeds of `runs`, shape (T,) or (T, T), and their standard errors. The names are
         also attributes: `ensemble.test_error`.

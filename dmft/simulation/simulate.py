@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -16,14 +17,15 @@ from dmft.models import for_every_model
 from dmft.problem import Problem
 from dmft.simulation.data import (
     Data,
+    DesignSource,
+    HeldOut,
     check_design,
     check_dimension,
     check_problem,
-    drawn_data,
-    samples,
 )
 from dmft.simulation.ensemble import TWO_TIME_LIMIT, Ensemble
 from dmft.simulation.flow import Flow
+from dmft.simulation.real_data import OwnSource, own_source
 from dmft.simulation.steps import descend
 from dmft.validation import Rng, recorded_seed, require_in_range, require_integer, require_times
 
@@ -34,24 +36,30 @@ WORTH_PROCESSES = 3.0  # seconds of work that make up for starting processes
 def simulate(
     problem: Problem,
     t_eval: Any,
-    dimension: int = 500,
+    dimension: int | None = None,
     seeds: int = 16,
     rng: Rng = 0,
     design: str = "gaussian",
     workers: int | None = None,
     rtol: float = 1e-6,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    data: Any = None,
+    samples: int | None = None,
+    standardise: bool = True,
 ) -> Ensemble:
-    """Integrate the gradient flow of the network on `seeds` independent draws of the data.
+    """Integrate the gradient flow of the network on `seeds` draws of random or given data.
 
     Parameters
     ----------
     problem : Problem
-        The problem; n = round(delta dimension).
+        The problem; n = round(delta dimension). With `data`, delta is that of their shape, and
+        sigma2 and the law of w* are those of their targets where they hold targets; the problem
+        that was simulated is `Ensemble.problem`.
     t_eval : array_like, shape (T,)
         Increasing times >= 0, in the unit du/dt = -(d/2) dL/du.
-    dimension : int
-        d >= 1; round(delta d) must not be 0.
+    dimension : int, optional
+        d >= 1; round(delta d) must not be 0. By default 500, or all columns of `data`.
     seeds : int
         Number of independent draws, >= 1.
     rng : int, Generator, SeedSequence or None
@@ -68,6 +76,18 @@ def simulate(
         below 1e-12 of their scale or to the rounding errors of the layers' products.
     progress : callable, optional
         Called from the calling thread with (seeds done, seeds) after each seed.
+    data : array_like, DataFrame, tuple or callable, optional
+        Your own design in place of `design`: X of shape (N, D), (X, y), (X, y, w_star), or a
+        function that draws one of these from a generator. Each seed takes `samples` rows and
+        `dimension` columns. X alone has its targets and noise planted by the problem. (X, y)
+        leaves w* unknown: sigma2 and E[w*^2] of a Gaussian law are estimated by moments, and
+        the rows that a seed does not take give its test error. See `docs/own-data.md`.
+    samples : int, optional
+        Rows n of `data` that each seed takes; by default all, or three quarters where the others
+        are needed for the test error.
+    standardise : bool
+        Whether the columns of `data` are centred and scaled to variance 1/d, and y is centred,
+        over all rows. If not, the entries of X must have mean 0 and variance 1/D already.
 
     Returns
     -------
@@ -93,20 +113,28 @@ def simulate(
     check_problem(problem)
     t = require_times("t_eval", t_eval)
     problem.dynamics.require_simulated(t)
-    dimension = check_dimension(problem, dimension)
     seeds = require_integer("seeds", seeds, low=1)
     check_design(design)
     if workers is not None:
         workers = require_integer("workers", workers, low=1)
-    if "__main__" in {type(problem.signal).__module__, type(problem.network).__module__}:
-        workers = 1  # another process could not import the class
+    if not _importable(type(problem.signal), type(problem.network), data):
+        workers = 1
     rtol = require_in_range("rtol", rtol, low=0.0, high=0.01, low_open=True)
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be callable or None; got {progress!r}")
     seed = recorded_seed(rng)
 
-    task = functools.partial(_one_seed, problem, t, dimension, design, rtol)
     children = np.random.SeedSequence(seed).spawn(seeds)
+    source: DesignSource | OwnSource
+    if data is None:
+        if samples is not None:
+            raise ValueError(f"samples is for own data; got {samples!r} without data")
+        d = check_dimension(problem, 500 if dimension is None else dimension)
+        source = DesignSource(round(problem.delta * d), d, design)
+    else:
+        source = own_source(data, samples, dimension, seeds, standardise)
+        problem = source.problem(problem, children)
+    task = functools.partial(_one_seed, problem, t, source, rtol)
     results: dict[int, _Run] = {}
     with deferred():
         import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
@@ -121,9 +149,9 @@ def simulate(
     return Ensemble(
         problem=problem,
         t=t,
-        dimension=dimension,
-        samples=samples(problem, dimension),
-        design=design,
+        dimension=source.dimension,
+        samples=source.samples,
+        design=source.design,
         seed=seed,
         runs=_stacked([run.values for run in ordered]),
         stats=_stacked([run.stats for run in ordered]),
@@ -138,13 +166,12 @@ class _Run(NamedTuple):
 def _one_seed(
     problem: Problem,
     t: np.ndarray,
-    dimension: int,
-    design: str,
+    source: DesignSource | OwnSource,
     rtol: float,
     child: np.random.SeedSequence,
 ) -> _Run:
     start = time.perf_counter()
-    data = drawn_data(problem, dimension, design, child)
+    data, held_out = source.draw(problem, child)
     # a trial step of a flow may overflow; it is then rejected
     with np.errstate(all="ignore"):
         if problem.dynamics.in_steps:
@@ -154,7 +181,10 @@ def _one_seed(
         else:
             weights, work = _integrated(problem, data, t, rtol)
         values = _observables(weights, data)
-    return _Run(values, {"wall_time": time.perf_counter() - start, **work})
+        if held_out is not None:
+            values |= _fresh_observables(weights, held_out, problem.sigma2)
+    work = {"wall_time": time.perf_counter() - start, **work}
+    return _Run(values, work | {"shared": source.shared} if source.shared else work)
 
 
 def _integrated(
@@ -184,6 +214,32 @@ def _observables(weights: np.ndarray, data: Data) -> dict[str, np.ndarray]:
         values["C_w"] = theta @ theta.T / d
         values["C_r"] = residual @ residual.T / n
     return values
+
+
+def _fresh_observables(weights: np.ndarray, fresh: HeldOut, sigma2: float) -> dict[str, np.ndarray]:
+    """Return what depends on w*, from samples that the flow has not seen."""
+    m = len(fresh.y)
+    output = weights @ fresh.X.T
+    residual = output - fresh.y
+    values = {
+        "test_error": 0.5 * (np.mean(residual**2, axis=1) - sigma2),
+        "overlap": output @ fresh.y / m,
+    }
+    if len(weights) <= TWO_TIME_LIMIT:
+        values["C_w"] = residual @ residual.T / m - sigma2
+    return values
+
+
+def _importable(*objects: Any) -> bool:
+    """Return whether another process can be given these: they stand in a module or are arrays."""
+    if any(getattr(value, "__module__", None) == "__main__" for value in objects):
+        return False
+    functions = [value for value in objects if callable(value)]
+    try:
+        pickle.dumps(functions)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
 
 
 def _each_seed(
