@@ -93,6 +93,7 @@ class Trajectory(Result):
     """
 
     texts: ClassVar[Mapping[str, str]]
+    simulated: ClassVar[bool] = False  # Whether errors are standard errors over seeds.
     time_text: ClassVar[str] = "time in the unit du/dt = -(d/2) dL/du"
     value_text: ClassVar[str] = ""
     error_prefix: ClassVar[str] = "error_of_"
@@ -130,12 +131,13 @@ class Trajectory(Result):
         return variables
 
     def plot(self, quantity: str = "errors", ax: Any = None) -> Any:
-        """Draw test and train error over time, or a map of a two-time function.
+        """Draw the errors over time, order parameters, two-time maps, sample paths or their law.
 
         Parameters
         ----------
         quantity : str
-            "errors", or the name of a two-time function such as "C_w".
+            "errors", "order_parameters", "paths", "law", or the name of a two-time function such
+            as "C_w".
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default.
 
@@ -152,9 +154,7 @@ class Trajectory(Result):
         """
         # by name, since pictures stand above what they show and need matplotlib
         plots = importlib.import_module("dmft.figures.plots")
-        if quantity == "errors":
-            return plots.plot_errors(self, ax=ax)
-        return plots.plot_correlation(self, quantity, ax=ax)
+        return plots.plot_quantity(self, quantity, ax=ax)
 
     def functions_summary(self) -> dict[str, str]:
         """Return the lines of a summary that tell of times and values."""

@@ -20,7 +20,7 @@ from dmft.parallel import BLAS_THREADS
 
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
-QUANTITIES = ("errors", "C_w", "C_r", "R_w", "R_r")
+QUANTITIES = ("errors", "order_parameters", "paths", "law", "C_w", "C_r", "R_w", "R_r")
 _PROBLEM = ("problem", "signal", "network")
 
 _CONFIGURATION = """\
@@ -136,11 +136,21 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="file written by `dmft solve --out`")
-    group = parser.add_argument_group("simulate")
-    for option in TABLES["simulate"]:
-        if option.name in ("dimension", "seeds", "design", "seed", "workers"):
-            _add_option(group, option)
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="written by `dmft solve`, by `dmft simulate`, or one of each; what is missing is "
+        "computed",
+    )
+    for table, names in (
+        ("simulate", ("dimension", "seeds", "design", "seed", "workers")),
+        ("solve", ("rtol",)),
+    ):
+        group = parser.add_argument_group(table)
+        for option in TABLES[table]:
+            if option.name in names:
+                _add_option(group, option)
     parser.add_argument(
         "--resolution",
         type=float,
@@ -158,7 +168,12 @@ def _benchmark(parser: argparse.ArgumentParser) -> None:
 
 
 def _plot(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="file written by `dmft solve --out`")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="written by `dmft solve`, by `dmft simulate`, or one of each to compare them",
+    )
     parser.add_argument("--out", metavar="FILE", required=True, help="picture to draw")
     parser.add_argument(
         "--quantity", choices=QUANTITIES, default="errors", help="what to draw (default errors)"

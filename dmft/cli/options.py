@@ -341,6 +341,19 @@ def horizon(values: dict[str, Any], points: int | None = None) -> tuple[float, n
     return t_max, np.linspace(0.0, t_max, require_integer("points", points, low=2))
 
 
+def simulation_times(settings: Settings) -> dict[str, Any]:
+    """Return the choice of times of a simulation: its own or, where it makes none, the theory's."""
+    own, theory = settings["simulate"], settings["solve"]
+    chosen = {name: own[name] for name in ("t_max", "t_eval", "points")}
+    if all(value is None for value in chosen.values()):
+        return {name: theory[name] for name in chosen}
+    if chosen["t_max"] is None and chosen["t_eval"] is None:
+        chosen["t_max"] = theory["t_max"]
+        if chosen["t_max"] is None and theory["t_eval"] is not None:
+            chosen["t_max"] = theory["t_eval"][-1]
+    return chosen
+
+
 def simulation_arguments(values: dict[str, Any], least_seeds: int = 1) -> dict[str, Any]:
     """Return the arguments of `dmft.simulate` other than problem, times and progress.
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dmft.figures.axes import COLOURS
 from dmft.figures.base import NOISE, Preset, Run
-from dmft.figures.plots import COLOURS, plot_errors
+from dmft.figures.plots import plot_errors
 from dmft.figures.style import SHORT_TIME, draw_limits, new_figure
 from dmft.limits.rates import convergence_rate
 from dmft.problem import Problem

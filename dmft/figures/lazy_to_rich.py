@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dmft.figures.axes import TIME
 from dmft.figures.base import NOISE, Preset, Run, decaying
-from dmft.figures.plots import TIME
 from dmft.figures.style import (
     PALETTE,
     TEST,

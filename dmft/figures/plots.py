@@ -7,63 +7,54 @@ matplotlib is needed only here: pip install dmft[plot].
 
 from __future__ import annotations
 
-import io
-import os
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmft.comparison import SINGLE, Report, compare
 from dmft.equations.observables import TWO_TIME
+from dmft.figures.axes import (
+    COLOURS,
+    LABELS,
+    TIME,
+    bare_figure,
+    colours_of,
+    finish,
+    legend_entries,
+    new_axes,
+    set_error_axis,
+    set_time_axis,
+)
+from dmft.figures.paths import plot_law, plot_paths
 from dmft.simulation.ensemble import Ensemble
 from dmft.solution import Solution
-from dmft.storage import replace_file
+from dmft.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".pdf")
-MARKERS = 24  # simulated times that are marked
-DECADES = 30.0  # ratio of values from which an axis is logarithmic
-SHOWN_DECADES = 1e-8  # a logarithmic axis of errors ends so far below its top
-CROWDED_START = 5.0  # last over median time from which the time axis is logarithmic
-
+# Simulated times that are marked: more of them hide the line of the theory.
+MARKERS = 24
+ORDER_PARAMETERS = ("mean_w", "overlap", "norm_w", "alignment")
 OUTCOMES = {
     "agree": "theory and simulation agree",
     "rejected": "the theory is rejected",
     "inconclusive": "inconclusive",
 }
-COLOURS = {
-    "test_error": "#1f5fa8",
-    "train_error": "#d1601d",
-    "mean_w": "#2f8f5b",
-    "overlap": "#8a55a8",
-}
-LABELS = {
-    "test_error": "test error",
-    "train_error": "train error",
-    "mean_w": "mean weight",
-    "overlap": "overlap with $w^*$",
-    "C_w": "$C_w(t, s)$",
-    "C_r": "$C_r(t, s)$",
-    "R_w": "$R_w(t, s)$",
-    "R_r": "$R_r(t, s)$ without its delta function",
-}
-TIME = r"time $t$  (unit: $\dot u = -\frac{d}{2}\, \partial L/\partial u$)"
 
 
-def plot_errors(solution: Solution, ensemble: Ensemble | None = None, ax: Any = None) -> Axes:
+def plot_errors(result: Trajectory, ensemble: Ensemble | None = None, ax: Any = None) -> Axes:
     """Draw test and train error against time.
 
-    The theory is a line with a band of the solver's estimated error; simulations are means with
-    bars of two standard errors. The time axis is logarithmic where the solution's times crowd
+    A solution is a line with a band of the solver's estimated error; simulations are means with
+    bars, or a band, of two standard errors. The time axis is logarithmic where the times crowd
     towards 0, as a solver's nodes do on a horizon of many decades.
 
     Parameters
     ----------
-    solution : Solution
+    result : Solution or Ensemble
     ensemble : Ensemble, optional
         Simulations to be drawn as markers, at whatever times.
     ax : matplotlib Axes, optional
@@ -77,29 +68,64 @@ def plot_errors(solution: Solution, ensemble: Ensemble | None = None, ax: Any = 
     ------
     ImportError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> ensemble = dmft.simulate(dmft.Problem(0.5), [0.0, 1.0, 2.0], dimension=20, seeds=2)
+    >>> len(plot_errors(ensemble).lines)
+    2
     """
-    ax = _axes(ax, (6.4, 4.2))
-    shown = _set_time_axis(ax, solution.t)
-    for name in ("test_error", "train_error"):
-        t, f, error = (x[shown] for x in (solution.t, solution.values[name], solution.error[name]))
-        ax.fill_between(t, f - error, f + error, color=COLOURS[name], alpha=0.25, linewidth=0)
-        ax.plot(t, f, color=COLOURS[name], linewidth=1.8, label=LABELS[name])
-        if ensemble is not None:
+    ax = new_axes(ax, (6.4, 4.2))
+    shown = _draw_functions(ax, result, ("test_error", "train_error"))
+    if ensemble is not None:
+        for name in ("test_error", "train_error"):
             _mark_simulation(ax, ensemble, name)
-    _set_error_axis(ax, np.array([solution.test_error[shown], solution.train_error[shown]]))
-    _finish(ax)
-    ax.set_xlabel(TIME)
+    errors = np.array([result.values[name][shown] for name in ("test_error", "train_error")])
+    set_error_axis(ax, errors)
     ax.set_ylabel(r"$|w - w^*|^2/2d$,   $|y - Xw|^2/2n$")
-    ax.legend(*_legend_entries(ax), frameon=False)
+    ax.legend(*legend_entries(ax), frameon=False)
     return ax
 
 
-def plot_correlation(solution: Solution, name: str = "C_w", ax: Any = None) -> Axes:
+def plot_order_parameters(result: Trajectory, ax: Any = None) -> Axes:
+    """Draw the averages of the weight that a result holds, such as mean and overlap, over time.
+
+    Parameters
+    ----------
+    result : Solution or Ensemble
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> solution = dmft.solve(dmft.Problem(0.5), 2.0, [0.0, 1.0, 2.0], rtol=0.01)
+    >>> len(plot_order_parameters(solution).lines)
+    4
+    """
+    ax = new_axes(ax, (6.4, 4.2))
+    _draw_functions(ax, result, [name for name in ORDER_PARAMETERS if name in result.values])
+    ax.set_ylabel("averages of the weight")
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_correlation(result: Trajectory, name: str = "C_w", ax: Any = None) -> Axes:
     """Draw a two-time function as a map over t (upwards) and s.
 
     Parameters
     ----------
-    solution : Solution
+    result : Solution or Ensemble
         With at least two times.
     name : {"C_w", "C_r", "R_w", "R_r"}
         Responses are blank where s > t: they are causal.
@@ -115,20 +141,22 @@ def plot_correlation(solution: Solution, name: str = "C_w", ax: Any = None) -> A
     ImportError
         If matplotlib is not installed.
     ValueError
-        If there is no such two-time function.
+        If the result holds no such two-time function, or a single time.
     """
-    if name not in TWO_TIME:
-        raise ValueError(f"name must be one of {TWO_TIME}; got {name!r}")
-    ax = _axes(ax, (5.6, 4.6))
-    shown = _set_time_axis(ax, solution.t)
+    if name not in result.values:
+        raise ValueError(f"name must be one of {', '.join(result.values)}; got {name!r}")
+    if result.t.size < 2:
+        raise ValueError(f"a map of {name} needs at least 2 times; the result holds 1")
+    ax = new_axes(ax, (5.6, 4.6))
+    shown = set_time_axis(ax, result.t)
     ax.set_yscale(ax.get_xscale())
-    t, values = solution.t[shown], solution.values[name][np.ix_(shown, shown)]
+    t, values = result.t[shown], result.values[name][np.ix_(shown, shown)]
     response = name.startswith("R")
     if response:
         values = np.where(t[None, :] <= t[:, None], values, np.nan)
     # interpolated colours suit a smooth function, not one that jumps at s = t
     shading = "nearest" if response else "gouraud"
-    image = ax.pcolormesh(t, t, values, shading=shading, rasterized=True, **_colours(values))
+    image = ax.pcolormesh(t, t, values, shading=shading, rasterized=True, **colours_of(values))
     ax.set_xlim(t[0], t[-1])
     ax.set_ylim(t[0], t[-1])
     ax.set_box_aspect(1)
@@ -163,7 +191,7 @@ def plot_comparison(solution: Solution, ensemble: Ensemble, report: Report | Non
         If problems or times differ.
     """
     report = compare(solution, ensemble) if report is None else report
-    figure = _figure((6.8, 6.4))
+    figure = bare_figure((6.8, 6.4))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     plot_errors(solution, ensemble, top)
     top.set_xlabel("")
@@ -175,37 +203,68 @@ def plot_comparison(solution: Solution, ensemble: Ensemble, report: Report | Non
     return figure
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure to a file, which appears complete or not at all.
+PICTURES: dict[str, Callable[..., Any]] = {
+    "errors": plot_errors,
+    "order_parameters": plot_order_parameters,
+    "paths": plot_paths,
+    "law": plot_law,
+}
+
+
+def plot_quantity(result: Trajectory, quantity: str = "errors", ax: Any = None) -> Axes:
+    """Draw a picture of a result by its name.
 
     Parameters
     ----------
-    figure : matplotlib Figure
-    path : path-like
-        Its ending, .png or .pdf, chooses the format. An existing file is replaced.
+    result : Solution or Ensemble
+    quantity : str
+        One of `PICTURES`, or a two-time function that the result holds.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
 
     Returns
     -------
-    Path
-        The file that was written.
+    matplotlib Axes
 
     Raises
     ------
+    ImportError
+        If matplotlib is not installed.
     ValueError
-        If the ending is another one.
-    OSError
-        If the file cannot be written.
+        If there is no such picture, or an ensemble is asked for its effective process.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> solution = dmft.solve(dmft.Problem(0.5), 2.0, [0.0, 1.0, 2.0], rtol=0.01)
+    >>> plot_quantity(solution, "C_w").get_ylabel()
+    'time $t$'
     """
-    target = Path(path)
-    if target.suffix.lower() not in FORMATS:
-        raise ValueError(f"path must end in one of {FORMATS}; got {str(path)!r}")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=target.suffix[1:].lower(), dpi=200)
-    replace_file(target, buffer.getvalue())
-    return target
+    if quantity in ("paths", "law") and not hasattr(result, "sample_paths"):
+        raise ValueError(f"{quantity} needs a solution; got a {result.kind}")
+    if quantity in PICTURES:
+        return PICTURES[quantity](result, ax=ax)
+    if quantity not in TWO_TIME:
+        known = (*PICTURES, *TWO_TIME)
+        raise ValueError(f"quantity must be one of {', '.join(known)}; got {quantity!r}")
+    return plot_correlation(result, quantity, ax)
 
 
 # --- parts -----------------------------------------------------------------------------------
+
+
+def _draw_functions(ax: Axes, result: Trajectory, names: Sequence[str]) -> np.ndarray:
+    """Draw functions of time with a band of their errors; return the indices that are shown."""
+    shown, factor = set_time_axis(ax, result.t), 2.0 if result.simulated else 1.0
+    for name in names:
+        t, f = result.t[shown], result.values[name][shown]
+        half = factor * result.error[name][shown]
+        if np.all(np.isfinite(half)):  # the standard error of a single seed is infinite
+            ax.fill_between(t, f - half, f + half, color=COLOURS[name], alpha=0.25, linewidth=0)
+        ax.plot(t, f, color=COLOURS[name], linewidth=1.8, label=LABELS[name])
+    finish(ax)
+    ax.set_xlabel(TIME)
+    return shown
 
 
 def _mark_simulation(ax: Axes, ensemble: Ensemble, name: str) -> None:
@@ -235,16 +294,9 @@ def _mark_simulation(ax: Axes, ensemble: Ensemble, name: str) -> None:
     )
 
 
-def _legend_entries(ax: Axes) -> tuple[list[Any], list[str]]:
-    """Return the handles and labels of a legend in which no label occurs twice."""
-    handles, labels = ax.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    return list(unique.values()), list(unique)
-
-
 def _draw_differences(ax: Axes, report: Report) -> None:
     """Draw simulation minus theory in combined standard errors and ring what is rejected."""
-    shown = _set_time_axis(ax, report.t)
+    shown = set_time_axis(ax, report.t)
     extent = 3.0
     for name in SINGLE:
         t, errors = report.t[shown], report.standard_errors(name)[shown]
@@ -266,58 +318,7 @@ def _draw_differences(ax: Axes, report: Report) -> None:
     ax.axhspan(-reach, reach, color="0.5", alpha=0.12, linewidth=0, label="chance")
     ax.axhline(0.0, color="0.4", linewidth=0.8)
     ax.set_ylim(-extent, extent)
-    _finish(ax)
+    finish(ax)
     ax.set_xlabel(TIME)
     ax.set_ylabel("difference / standard error")
     ax.legend(frameon=False, ncols=5, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-
-
-def _set_time_axis(ax: Axes, t: np.ndarray) -> np.ndarray:
-    """Choose the scale of the time axis for the times t; return the indices that it shows."""
-    positive = np.flatnonzero(t > 0)
-    if positive.size > 2 and t[-1] > CROWDED_START * np.median(t[positive]):
-        ax.set_xscale("log")
-        return positive
-    return np.arange(t.size)
-
-
-def _set_error_axis(ax: Axes, values: np.ndarray) -> None:
-    """Make the axis of errors logarithmic where they span decades, and cut what is negligible."""
-    top = float(np.max(values))
-    positive = values[values > SHOWN_DECADES * top]
-    if positive.size and top > DECADES * positive.min():
-        ax.set_yscale("log")
-        ax.set_ylim(0.5 * float(positive.min()), 2 * top)
-    else:
-        ax.set_ylim(bottom=0.0)
-
-
-def _colours(values: np.ndarray) -> dict[str, Any]:
-    """Return a map that is white at 0 for values of both signs, else sequential, maybe in logs."""
-    from matplotlib.colors import LogNorm
-
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    size = max(abs(low), abs(high)) or 1.0
-    if low < -1e-3 * size and high > 1e-3 * size:
-        return {"cmap": "RdBu_r", "vmin": -size, "vmax": size}
-    if low > 0 and high > DECADES * low:
-        return {"cmap": "viridis", "norm": LogNorm(max(low, SHOWN_DECADES * high), high)}
-    return {"cmap": "viridis" if high > 1e-3 * size else "viridis_r"}
-
-
-def _finish(ax: Axes) -> None:
-    ax.grid(color="0.88", linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def _axes(ax: Any, size: tuple[float, float]) -> Any:
-    return _figure(size).subplots() if ax is None else ax
-
-
-def _figure(size: tuple[float, float]) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install dmft[plot]") from error
-    return Figure(figsize=size, layout="constrained")

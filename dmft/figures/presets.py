@@ -22,8 +22,8 @@ from dmft.figures import (
     trade_off,
     weight_decay_limit,
 )
+from dmft.figures.axes import FORMATS, save_figure
 from dmft.figures.base import Preset, compute
-from dmft.figures.plots import FORMATS, save_figure
 from dmft.figures.style import require_matplotlib
 from dmft.validation import Rng
 

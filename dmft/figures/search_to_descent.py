@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dmft.figures.axes import TIME
 from dmft.figures.base import Effort, Preset, Run, small_starts
-from dmft.figures.plots import TIME
 from dmft.figures.style import (
     PALETTE,
     TEST,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmft.figures.plots import COLOURS
+from dmft.figures.axes import COLOURS
 from dmft.limits.steady_states import steady_state
 from dmft.problem import Problem
 from dmft.simulation.ensemble import Ensemble

@@ -71,6 +71,7 @@ class QuadraticEnsemble(Trajectory):
 
     texts: ClassVar[Mapping[str, str]] = TEXTS
     time_text: ClassVar[str] = TIME
+    simulated: ClassVar[bool] = True
     value_text: ClassVar[str] = "mean over seeds: "
     error_prefix: ClassVar[str] = "standard_error_of_"
     error_text: ClassVar[str] = "standard error of the mean over seeds: "

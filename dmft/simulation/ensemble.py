@@ -68,6 +68,7 @@ class Ensemble(Trajectory):
         return len(self.runs["test_error"])
 
     texts: ClassVar[Mapping[str, str]] = LONG_NAMES
+    simulated: ClassVar[bool] = True
     value_text: ClassVar[str] = "mean over seeds: "
     error_prefix: ClassVar[str] = "standard_error_of_"
     error_text: ClassVar[str] = "standard error of the mean over seeds: "

@@ -201,6 +201,26 @@ def test_a_file_holds_the_same_options(config, tmp_path, capsys):
     np.testing.assert_array_equal(ensemble.t, [0, 0.5, 1])
 
 
+@pytest.mark.parametrize(
+    ("own", "words", "expected"),
+    [
+        ("", "", [0, 1, 2]),
+        ("points = 3", "", [0, 1.5, 3]),
+        ("t-max = 1.0\npoints = 2", "", [0, 1]),
+        ("", "--points 4", [0, 1, 2, 3]),
+        ("", "--t-eval 0.5", [0.5]),
+    ],
+)
+def test_a_simulation_without_times_takes_those_of_the_theory(tmp_path, own, words, expected):
+    path, out = tmp_path / "run.toml", tmp_path / "runs.h5"
+    path.write_text(
+        "[problem]\ndelta = 0.5\n[solve]\nt-max = 3\nt_eval = [0, 1, 2]\n"
+        f"[simulate]\ndimension = 20\nseeds = 2\n{own}\n"
+    )
+    assert main(["simulate", "--config", str(path), *words.split(), "--out", str(out)]) == 0
+    np.testing.assert_array_equal(load_ensemble(out).t, expected)
+
+
 def test_the_command_line_wins_over_the_file(config, tmp_path):
     path = tmp_path / "run.h5"
     words = ["--lam", "0.2", "--points", "4", "--signal", "bernoulli", "--scale-v", "0.5"]
@@ -281,6 +301,28 @@ def test_compare_accepts_the_theory_and_rejects_that_of_another_problem(
     assert err.count("\n") == 1
 
 
+def test_compare_takes_files_of_either_or_both_kinds(run, tmp_path, capsys):
+    runs = tmp_path / "runs.h5"
+    words = ["--dimension", "50", "--seeds", "12", "--seed", "1"]
+    assert main(["simulate", *PROBLEM, *TIMES, *words, "--out", str(runs)]) == 0
+    capsys.readouterr()
+    codes = [main(["compare", str(run), *words, "--resolution", "2"])]
+    codes += [
+        main(["compare", *map(str, files), "--rtol", "1e-2", "--resolution", "2"])
+        for files in ([runs], [runs, run], [run, runs])
+    ]
+    tables = capsys.readouterr().out
+    assert codes == [0, 0, 0, 0]
+    quarter = len(tables) // 4
+    assert tables == 4 * tables[:quarter]
+    assert "one of each; got" in failure(capsys, "compare", run, run)
+    assert "one of each; got" in failure(capsys, "plot", runs, runs, "--out", tmp_path / "a.png")
+    for files in ([runs], [runs, run]):
+        picture = tmp_path / "a.svg"
+        assert main(["plot", *map(str, files), "--out", str(picture)]) == 0
+        picture.unlink()
+
+
 def test_benchmark_extrapolates_the_simulation_to_the_error_of_the_theory(solution, capsys):
     assert main(["benchmark", *QUICK, "--dimension", "50", "--seeds", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -325,7 +367,7 @@ def test_saddles_prints_the_path_of_the_reference_case(tmp_path, capsys):
     assert "stopped after" in capsys.readouterr().err
 
 
-def test_info_describes_a_file_and_the_installation(run, capsys):
+def test_info_describes_a_file_and_the_installation(run, solution, capsys):
     assert main(["info", str(run)]) == 0
     out = capsys.readouterr().out
     for words in (
@@ -337,6 +379,10 @@ def test_info_describes_a_file_and_the_installation(run, capsys):
         "3 from 0 to 2",
     ):
         assert words in out
+    error = solution.error["test_error"]
+    assert (
+        f"{solution.test_error[-1]:.6g} +- {error[-1]:.2g} (at any time {error.max():.2g})" in out
+    )
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     assert f"dmft           {dmft.__version__}" in out
@@ -359,7 +405,7 @@ def test_a_two_time_function_needs_two_times(solution, tmp_path, capsys):
     errors = {k: v[tuple([slice(1)] * v.ndim)] for k, v in solution.error.items()}
     dataclasses.replace(solution, t=solution.t[:1], values=values, error=errors).save(path)
     words = ["plot", path, "--out", tmp_path / "a.png", "--quantity", "C_w"]
-    assert "must hold at least 2 times" in failure(capsys, *words)
+    assert "needs at least 2 times" in failure(capsys, *words)
 
 
 def test_figure_is_drawn_by_the_presets(monkeypatch, tmp_path, capsys):
@@ -391,7 +437,7 @@ def test_figure_is_drawn_by_the_presets(monkeypatch, tmp_path, capsys):
         ("solve", "--delta 1 --t-max 1 --t-eval 0 2", "t_eval must be >= 0 and <= t_max = 1"),
         ("solve", "--delta 1 --t-max 1 --t-eval 1 --points 3", "t-eval and points exclude"),
         ("solve", "--delta 1 --t-max 1 --points 1", "points must be an integer >= 2; got 1"),
-        ("solve", "--delta 1 --t-max 1 --rtol 2", "rtol must satisfy rtol >= 1e-09"),
+        ("solve", "--delta 1 --t-max 1 --rtol 2", "rtol must satisfy rtol >= 1e-10"),
         ("solve", "--delta 1 --t-max 1 --seed -1", "an integer >= 0; got -1"),
         ("solve", "--delta one --t-max 1", "argument --delta: invalid float value: 'one'"),
         ("solve", "--delta 1 --t-ma 1", "unrecognized arguments: --t-ma 1"),
@@ -418,7 +464,11 @@ def test_figure_is_drawn_by_the_presets(monkeypatch, tmp_path, capsys):
         ("benchmark", "--delta 1 --t-max 1 --seeds 1", "seeds must be an integer >= 2; got 1"),
         ("compare", "no.h5", "No such file or directory: 'no.h5'"),
         ("compare", "no.h5 --plot no/such/a.png", "directory of path must exist"),
-        ("compare", "no.h5 --plot a.gif", "the picture must end in .png or .pdf; got 'a.gif'"),
+        (
+            "compare",
+            "no.h5 --plot a.gif",
+            "the picture must end in .png, .pdf or .svg; got 'a.gif'",
+        ),
         ("predict", "--delta 1 --dimension 0", "dimension must be an integer >= 1; got 0"),
         ("plot", "no.h5 --out a.png --quantity D", "argument --quantity: invalid choice: 'D'"),
         ("info", "no.h5", "No such file or directory: 'no.h5'"),

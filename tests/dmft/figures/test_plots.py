@@ -6,8 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dmft.cli.main import QUANTITIES
 from dmft.comparison import compare
-from dmft.figures.plots import plot_comparison, plot_correlation, plot_errors, save_figure
+from dmft.equations.observables import TWO_TIME
+from dmft.figures.axes import save_figure
+from dmft.figures.paths import plot_law, plot_paths
+from dmft.figures.plots import PICTURES, plot_comparison, plot_correlation, plot_errors
 from dmft.problem import Problem
 from dmft.simulation.simulate import simulate
 from dmft.solver.solve import solve
@@ -174,9 +178,11 @@ def test_a_failed_save_leaves_the_old_file(solution, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_only_png_and_pdf_are_saved(solution, tmp_path):
+def test_pictures_are_png_pdf_or_svg(solution, tmp_path):
     figure = plot_errors(solution).figure
-    for name in ("errors.svg", "errors"):
+    save_figure(figure, tmp_path / "errors.svg")
+    assert "<svg" in (tmp_path / "errors.svg").read_text()
+    for name in ("errors.gif", "errors"):
         with pytest.raises(ValueError, match=rf"\.png.*\.pdf.*{name}"):
             save_figure(figure, tmp_path / name)
     with pytest.raises(FileNotFoundError):
@@ -208,8 +214,44 @@ def test_importing_loads_neither_matplotlib_nor_numba():
 
 def test_pyplot_is_not_touched():
     code = (
-        "import sys; from matplotlib.figure import Figure; from dmft.figures.plots import _axes; "
-        "_axes(None, (3, 2)); print('matplotlib.pyplot' in sys.modules)"
+        "import sys; from matplotlib.figure import Figure; from dmft.figures.axes import new_axes; "
+        "new_axes(None, (3, 2)); print('matplotlib.pyplot' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_pictures_have_names(solution, ensemble):
+    assert {*PICTURES, *TWO_TIME} == {*QUANTITIES}
+    for quantity in (*PICTURES, "R_w"):
+        assert solution.plot(quantity).get_ylabel()
+    with pytest.raises(ValueError, match="law needs a solution; got a Ensemble"):
+        ensemble.plot("law")
+    with pytest.raises(ValueError, match=r"quantity must be one of errors, .*; got 'D'"):
+        solution.plot("D")
+
+
+def test_ensembles_are_drawn_with_two_standard_errors(ensemble):
+    ax = ensemble.plot("order_parameters")
+    np.testing.assert_array_equal(lines(ax)["overlap with $w^*$"][:, 1], ensemble.overlap)
+    band = ax.collections[1].get_paths()[0].vertices
+    low = ensemble.overlap - 2 * ensemble.error["overlap"]
+    assert np.isclose(band[:, 1].min(), low.min())
+    np.testing.assert_array_equal(lines(ensemble.plot())["test error"][:, 1], ensemble.test_error)
+
+
+def test_the_law_is_that_of_sample_paths(solution):
+    ax = plot_law(solution, [solution.t[-1]], n=500, rng=3)
+    w = solution.sample_paths(500, 3).w[:, -1]
+    density, edges = np.histogram(w, bins=60, range=(w.min(), w.max() + 1e-12), density=True)
+    outline = ax.patches[0].get_xy()
+    assert np.isclose(outline[:, 1].max(), density.max())
+    assert np.isclose(outline[:, 0].min(), edges[0])
+
+
+def test_paths_are_coloured_by_their_target(solution):
+    ax = plot_paths(solution, n=60, rng=1)
+    paths = solution.sample_paths(60, 1)
+    colours = {tuple(line.get_color()) for line in ax.lines}
+    assert len(colours) == len(set(paths.w_star))
+    np.testing.assert_array_equal(ax.lines[7].get_ydata(), paths.w[7])

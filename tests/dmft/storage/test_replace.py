@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import dmft
 from dmft.cli.commands import _write_arrays
-from dmft.figures.plots import save_figure
+from dmft.figures.axes import save_figure
 from dmft.storage import replace_file
 solution = dmft.load(source)
 figure = solution.plot().figure
