@@ -13,6 +13,7 @@ import pickle
 import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
+
+SIGKILL = 9  # which a system sends to processes when memory runs out
 
 BLAS_THREADS = (
     "OMP_NUM_THREADS",
@@ -55,8 +58,16 @@ def _blas(modules: int) -> ThreadpoolController:
     return ThreadpoolController()
 
 
+class WorkerDied(RuntimeError):
+    """A worker process ended before it had answered."""
+
+
 def unordered_map(
-    function: Callable[[Any], Any], arguments: Sequence[Any], workers: int
+    function: Callable[[Any], Any],
+    arguments: Sequence[Any],
+    workers: int,
+    attempts: int = 1,
+    lost: Callable[[WorkerDied], Any] | None = None,
 ) -> Generator[tuple[int, Any], None, None]:
     """Yield (index, function(arguments[index])) as the calls end, from `workers` processes.
 
@@ -68,25 +79,31 @@ def unordered_map(
         Picklable.
     workers : int
         Number of processes, >= 1.
+    attempts : int
+        How often a call is made whose process dies; another process replaces it.
+    lost : callable, optional
+        What stands for the answer of a call whose last process has died too.
 
     Raises
     ------
     Exception
         What a call raised; the other calls are abandoned.
-    RuntimeError
-        If a child process dies.
+    WorkerDied
+        If a child process dies too often and `lost` is absent.
     """
-    children = [_start_child() for _ in range(workers)]
-    idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-    for child in children:
-        idle.put(child)
+    children = _Children(workers)
 
     def call(index: int) -> tuple[int, Any]:
-        child = idle.get()
-        try:
-            return index, _ask(child, (function, arguments[index]))
-        finally:
-            idle.put(child)
+        for attempt in range(attempts):
+            try:
+                return index, children.ask((function, arguments[index]))
+            except WorkerDied as error:
+                if attempt < attempts - 1:
+                    continue
+                if lost is None:
+                    raise
+                return index, lost(error)
+        raise ValueError(f"attempts must be >= 1; got {attempts}")
 
     threads = ThreadPoolExecutor(workers)
     try:
@@ -98,10 +115,58 @@ def unordered_map(
                 yield future.result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
-        for child in children:
-            child.kill()  # a thread that waits for it meets the end of its pipe
+        children.kill()  # a thread that waits for one meets the end of its pipe
         threads.shutdown(wait=True)
-        for child in children:
+        children.collect()
+
+
+class _Children:
+    """Worker processes, each of which does one call at a time; a dead one is replaced."""
+
+    def __init__(self, number: int) -> None:
+        """Start the processes."""
+        self._lock = threading.Lock()
+        self._closed = False
+        self._all: list[subprocess.Popen[bytes]] = []
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        for _ in range(number):
+            self._start()
+
+    def ask(self, request: Any) -> Any:
+        """Return the answer of the next process that is idle."""
+        child = self._idle.get()
+        try:
+            answer = _ask(child, request)
+        except WorkerDied:
+            child.kill()
+            if not self._start():
+                self._idle.put(child)  # so that nobody waits for ever
+            raise
+        except BaseException:
+            self._idle.put(child)
+            raise
+        self._idle.put(child)
+        return answer
+
+    def _start(self) -> bool:
+        with self._lock:
+            if self._closed:
+                return False
+            child = _start_child()
+            self._all.append(child)
+        self._idle.put(child)
+        return True
+
+    def kill(self) -> None:
+        """End all processes and start no more."""
+        with self._lock:
+            self._closed = True
+        for child in self._all:
+            child.kill()
+
+    def collect(self) -> None:
+        """Wait for the ends of all processes."""
+        for child in self._all:
             child.communicate()
 
 
@@ -125,11 +190,23 @@ def _ask(child: subprocess.Popen[bytes], request: Any) -> Any:
         child.stdin.write(message)
         child.stdin.flush()
         failed, answer = pickle.load(child.stdout)
-    except (EOFError, OSError) as error:
-        raise RuntimeError(f"a worker process ended unexpectedly: {error!r}") from None
+    except (EOFError, OSError, pickle.UnpicklingError):
+        raise WorkerDied(f"a worker process ended unexpectedly{_ending(child)}") from None
     if failed:
         raise answer
     return answer
+
+
+def _ending(child: subprocess.Popen[bytes]) -> str:
+    """Return how a process ended, as far as the system tells."""
+    try:
+        code = child.wait(timeout=1.0)
+    except subprocess.TimeoutExpired:
+        return ""
+    if code >= 0:
+        return f", with exit code {code}"
+    hint = ": maybe it took too much memory" if -code == SIGKILL else ""
+    return f", by signal {-code}{hint}"
 
 
 def serve() -> None:

@@ -76,6 +76,10 @@ class Functions(Mapping[str, np.ndarray]):
         """Return a dict in which the arrays of `other` replace those of the same name."""
         return {**self, **other}
 
+    def evaluated(self) -> dict[str, np.ndarray]:
+        """Return the arrays that need no evaluation any more."""
+        return dict(self._arrays)
+
     def __repr__(self) -> str:
         """Return the names and shapes of what has been evaluated."""
         shapes = (
@@ -116,6 +120,11 @@ class Trajectory(Result):
     def __dir__(self) -> list[str]:
         """List the attributes and the functions of time."""
         return [*super().__dir__(), *self.values]
+
+    def one_time_names(self) -> list[str]:
+        """Return the names of the functions of one time; two-time functions stay unevaluated."""
+        known = getattr(self.values, "evaluated", lambda: self.values)()
+        return [name for name in self.values if name in known and known[name].ndim == 1]
 
     def function_variables(self) -> dict[str, Variable]:
         """Return times, values and errors as the variables of a record."""

@@ -28,7 +28,7 @@ goes through `replace_file`: the file appears whole or not at all.
 
 from dmft.storage.hdf5 import read
 from dmft.storage.replace import remove_abandoned, replace_file, require_writable
-from dmft.storage.result import Result, load
+from dmft.storage.result import Result, from_record, load
 from dmft.storage.variables import Group, Record, Variable, configuration_of
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Result",
     "Variable",
     "configuration_of",
+    "from_record",
     "load",
     "read",
     "remove_abandoned",

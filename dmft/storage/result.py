@@ -164,7 +164,18 @@ def load(path: StrPath, *, verify: bool = True) -> Any:
     """
     kind, record = hdf5.read(path, verify)
     with hdf5.reading(path):
-        return _class_of(kind).from_record(record)
+        return from_record(kind, record)
+
+
+def from_record(kind: str, record: Record) -> Any:
+    """Return the result of a kind, such as "Solution", that a record was made of.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError
+        If the kind is unknown, or the record not one of its own.
+    """
+    return _class_of(kind).from_record(record)
 
 
 def _class_of(kind: str) -> type[Result]:
