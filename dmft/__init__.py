@@ -42,6 +42,7 @@ _HOME = {
     "SobolRule": "equations.noise_rules",
     "MonteCarloRule": "equations.noise_rules",
     "QuadraticRule": "equations.noise_rules",
+    "RandomRule": "equations.noise_rules",
     "solve": "solver.solve",
     "Solution": "solution",
     "StepSolution": "step_solution",

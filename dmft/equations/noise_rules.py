@@ -268,8 +268,27 @@ class _OwnModes:
 
 
 @dataclass(frozen=True)
-class SobolRule(_OwnModes):
-    """A scrambled Sobol net of `paths` points over the leading `modes` modes."""
+class RandomRule(_OwnModes):
+    """A rule of random nodes of equal weight: a subclass states `draws` alone.
+
+    Parameters
+    ----------
+    paths : int
+        Nodes for each atom of the target's law.
+    modes : int
+        The leading modes that they run through; the others are left out.
+    seed : int
+    atoms : int
+        Atoms of the target's law to be taken one by one; a longer law is compressed to them.
+
+    Examples
+    --------
+    >>> class Coin(RandomRule):
+    ...     def draws(self, modes):
+    ...         return np.random.default_rng(self.seed).choice([-1.0, 1.0], (self.paths, modes))
+    >>> Coin(paths=4, modes=2).nodes(np.ones(5)).z.shape
+    (4, 2)
+    """
 
     paths: int = 4096
     modes: int = 12
@@ -277,47 +296,40 @@ class SobolRule(_OwnModes):
     atoms: int = 64
     symmetric: ClassVar[bool] = False
 
+    def draws(self, modes: int) -> np.ndarray:
+        """Return standard Gaussian nodes that follow from the seed, shape (paths, modes)."""
+        raise NotImplementedError
+
     def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Nodes:
         """Return nodes (paths, r) and equal weights, r = min(modes, len(scales))."""
+        return _equal(self.draws(min(self.modes, len(scales))))
+
+    def seeded(self, seed: int) -> Self:
+        """Return the rule with a stream that follows from its own seed and this one."""
+        return replace(self, seed=_mixed(self.seed, seed)[0])
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return two more streams; the mean of all three is the improved result."""
+        return tuple(Check(replace(self, seed=seed), 1.0 / 3.0) for seed in _mixed(self.seed))
+
+
+class SobolRule(RandomRule):
+    """A scrambled Sobol net of `paths` points over the leading `modes` modes."""
+
+    def draws(self, modes: int) -> np.ndarray:
+        """Return a scrambled net, shape (paths, modes)."""
         from scipy.special import ndtri
         from scipy.stats import qmc
 
-        modes = min(self.modes, len(scales))
-        net = qmc.Sobol(modes, scramble=True, rng=self.seed).random(self.paths)
-        return _equal(ndtri(net))
-
-    def seeded(self, seed: int) -> Self:
-        """Return the rule with a stream that follows from its own seed and this one."""
-        return replace(self, seed=_mixed(self.seed, seed)[0])
-
-    def checks(self) -> tuple[Check, ...]:
-        """Return two more scrambles; the mean of all three is the improved result."""
-        return _reseeded(self)
+        return ndtri(qmc.Sobol(modes, scramble=True, rng=self.seed).random(self.paths))
 
 
-@dataclass(frozen=True)
-class MonteCarloRule(_OwnModes):
+class MonteCarloRule(RandomRule):
     """`paths` independent draws of the leading `modes` modes."""
 
-    paths: int = 4096
-    modes: int = 12
-    seed: int = 0
-    atoms: int = 64
-    symmetric: ClassVar[bool] = False
-
-    def nodes(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> Nodes:
-        """Return nodes (paths, r) and equal weights, r = min(modes, len(scales))."""
-        modes = min(self.modes, len(scales))
-        z = np.random.default_rng(self.seed).standard_normal((self.paths, modes))
-        return _equal(z)
-
-    def seeded(self, seed: int) -> Self:
-        """Return the rule with a stream that follows from its own seed and this one."""
-        return replace(self, seed=_mixed(self.seed, seed)[0])
-
-    def checks(self) -> tuple[Check, ...]:
-        """Return two more samples; the mean of all three is the improved result."""
-        return _reseeded(self)
+    def draws(self, modes: int) -> np.ndarray:
+        """Return independent numbers, shape (paths, modes)."""
+        return np.random.default_rng(self.seed).standard_normal((self.paths, modes))
 
 
 @dataclass(frozen=True)
@@ -343,10 +355,6 @@ class QuadraticRule(_OwnModes):
     def checks(self) -> tuple[Check, ...]:
         """Return nothing: there is no error to estimate."""
         return ()
-
-
-def _reseeded(rule: SobolRule | MonteCarloRule) -> tuple[Check, ...]:
-    return tuple(Check(replace(rule, seed=seed), 1.0 / 3.0) for seed in _mixed(rule.seed))
 
 
 def _mixed(*seeds: int) -> list[int]:
