@@ -68,6 +68,11 @@ def text(help: str, default: Any = dataclasses.MISSING) -> Any:
     return _field(help, default, "text", {})
 
 
+def flag(help: str, default: Any = dataclasses.MISSING) -> Any:
+    """Return a dataclass field for True or False."""
+    return _field(help, default, "flag", {})
+
+
 def _field(help: str, default: Any, kind: str, limits: dict[str, Any]) -> Any:
     metadata = {"help": help, "kind": kind, "limits": limits}
     return dataclasses.field(default=default, metadata=metadata)
@@ -79,12 +84,19 @@ def _word(name: str, value: Any) -> str:
     return value
 
 
+def _truth(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False; got {value!r}")
+    return value
+
+
 _CHECKS: dict[str, Callable[..., Any]] = {
     "number": require_in_range,
     "integer": require_integer,
     "numbers": lambda name, value: tuple(require_array(name, value).tolist()),
     "array": require_array,
     "text": _word,
+    "flag": _truth,
 }
 
 

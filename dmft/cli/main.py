@@ -21,12 +21,12 @@ from dmft.parallel import BLAS_THREADS
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 QUANTITIES = ("errors", "order_parameters", "paths", "law", "C_w", "C_r", "R_w", "R_r")
-_PROBLEM = ("problem", "signal", "network")
+_PROBLEM = ("problem", "signal", "network", "dynamics")
 
 _CONFIGURATION = """\
 A TOML file given by --config holds the same options, without their dashes, in the tables
-[problem], [signal], [network], [solve] and [simulate]; the law and the network are called
-name. Options of the command line win. For example
+[problem], [signal], [network], [dynamics], [solve] and [simulate]; law, network and dynamics
+are called name. Options of the command line win. For example
 
     [problem]
     delta = 0.5
@@ -245,6 +245,10 @@ def _add_tables(
 
 
 def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
+    if option.kind is bool:
+        action = argparse.BooleanOptionalAction
+        group.add_argument(option.long_option, action=action, default=None, help=option.help)
+        return
     group.add_argument(
         option.long_option,
         type=option.kind,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from dmft.dynamics.base import Dynamics
     from dmft.problem import Problem
 
 Settings = dict[str, dict[str, Any]]
@@ -33,7 +34,7 @@ class Option:
     name : str
         Key in the file and, but for `flag`, the long option.
     kind : type
-        float, int or str.
+        float, int, str or bool.
     help : str
         A line of help.
     default : object
@@ -107,6 +108,27 @@ TABLES: dict[str, tuple[Option, ...]] = {
         Option("scale_u", float, "diagonal: start of u over alpha (default 1)"),
         Option("scale_v", float, "diagonal: start of v over alpha (default 1)"),
     ),
+    "dynamics": (
+        Option(
+            "name",
+            str,
+            "gradient_flow, gradient_descent, sgd or stochastic_flow (default gradient_flow)",
+            default="gradient_flow",
+            flag="dynamics",
+        ),
+        Option("step", float, "gradient_descent, sgd: step, > 0"),
+        Option("batch", float, "sgd: samples of one step over n, in (0, 1]"),
+        Option(
+            "sampling",
+            str,
+            "sgd: bernoulli, without_replacement, with_replacement, reshuffle, cyclic or one_pass "
+            "(default bernoulli)",
+        ),
+        Option("momentum", float, "gradient_descent, sgd: heavy ball, in [0, 1) (default 0)"),
+        Option("nesterov", bool, "gradient_descent, sgd: Nesterov's momentum"),
+        Option("label_noise", float, "variance of fresh label noise, >= 0 (default 0)"),
+        Option("temperature", float, "stochastic_flow: step times variance of a weight, >= 0"),
+    ),
     "solve": (
         *_TIMES,
         Option(
@@ -115,7 +137,7 @@ TABLES: dict[str, tuple[Option, ...]] = {
             "that many equidistant times from 0 to t-max, in place of --t-eval (default: the "
             "solver's own times)",
         ),
-        Option("rtol", float, "relative accuracy, 1e-9 to 0.1 (default 1e-4)", default=1e-4),
+        Option("rtol", float, "relative accuracy, to 0.1 (default 1e-4; 1e-2 in steps)"),
         Option("seed", int, "seed, >= 0 (default 0)", default=0),
         Option("out", str, "HDF5 file to write; without it a table is printed"),
     ),
@@ -140,7 +162,7 @@ TABLES: dict[str, tuple[Option, ...]] = {
     ),
 }
 
-_KINDS = {float: "a number", int: "an integer", str: "a string"}
+_KINDS = {float: "a number", int: "an integer", str: "a string", bool: "true or false"}
 
 
 def merge(given: Mapping[str, Any], path: str | None = None) -> Settings:
@@ -164,7 +186,7 @@ def merge(given: Mapping[str, Any], path: str | None = None) -> Settings:
     settings = {}
     for table, options in TABLES.items():
         values = tables.get(table, {})
-        chosen = given.get(table)  # of --signal and --network
+        chosen = given.get(table)  # of --signal, --network and --dynamics
         if chosen is not None and chosen != values.get("name", options[0].default):
             values = {}  # the file's parameters belong to another law or network
         typed = {
@@ -220,7 +242,7 @@ def _checked_value(where: str, option: Option, value: Any) -> Any:
     items = value if option.many and isinstance(value, list) else [value]
     permitted = (int, float) if option.kind is float else (option.kind,)
     for item in items:
-        if isinstance(item, bool) or not isinstance(item, permitted):
+        if (isinstance(item, bool) and bool not in permitted) or not isinstance(item, permitted):
             article = "a list, each entry " if option.many else ""
             raise ValueError(f"{where} must be {article}{_KINDS[option.kind]}; got {item!r}")
     return items if option.many else value
@@ -247,6 +269,7 @@ def build_problem(settings: Settings) -> Problem:
     OSError
         If the file of an empirical law cannot be read.
     """
+    from dmft.dynamics.registry import DYNAMICS, dynamics_from_config
     from dmft.networks.registry import NETWORKS, network_from_config
     from dmft.problem import Problem
     from dmft.signals import LAWS, signal_from_config
@@ -260,8 +283,13 @@ def build_problem(settings: Settings) -> Problem:
         signal["array"] = read_array(signal["array"])
     network = _present(settings["network"])
     _require_members("network", network, NETWORKS)
+    dynamics = _present(settings["dynamics"])
+    _require_members("dynamics", dynamics, DYNAMICS)
     return Problem(
-        **numbers, signal=signal_from_config(signal), network=network_from_config(network)
+        **numbers,
+        signal=signal_from_config(signal),
+        network=network_from_config(network),
+        dynamics=dynamics_from_config(dynamics),
     )
 
 
@@ -305,13 +333,17 @@ def read_array(path: str) -> np.ndarray:
         raise ValueError(f"array: {path} does not hold an array of numbers: {error}") from None
 
 
-def horizon(values: dict[str, Any], points: int | None = None) -> tuple[float, np.ndarray | None]:
+def horizon(
+    values: dict[str, Any], dynamics: Dynamics, points: int | None = None
+) -> tuple[float, np.ndarray | None]:
     """Return t_max and the times of the table "solve" or "simulate".
 
     Parameters
     ----------
     values : dict
         Settings of the table.
+    dynamics : Dynamics
+        At whose steps equidistant times are taken, where it is in steps.
     points : int, optional
         Number of equidistant times where the settings say nothing; the times are None where
         this is absent as well.
@@ -338,7 +370,8 @@ def horizon(values: dict[str, Any], points: int | None = None) -> tuple[float, n
     points = points if values["points"] is None else values["points"]
     if points is None:
         return t_max, None
-    return t_max, np.linspace(0.0, t_max, require_integer("points", points, low=2))
+    times = np.linspace(0.0, t_max, require_integer("points", points, low=2))
+    return t_max, dynamics.attainable(times)
 
 
 def simulation_times(settings: Settings) -> dict[str, Any]:

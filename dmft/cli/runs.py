@@ -40,7 +40,7 @@ def run_solve(arguments: Namespace) -> int:
     """Solve a problem; write the solution or print its trajectory."""
     settings = settings_of(arguments)
     problem = build_problem(settings)
-    t_max, t_eval = horizon(settings["solve"])
+    t_max, t_eval = horizon(settings["solve"], problem.dynamics)
     out = target(settings["solve"]["out"])
     with Reporter(arguments.progress) as reporter:
         solution = _solved(problem, t_max, t_eval, settings, reporter)
@@ -58,7 +58,7 @@ def run_simulate(arguments: Namespace) -> int:
     settings = settings_of(arguments)
     problem = build_problem(settings)
     options = simulation_arguments(settings["simulate"])
-    _, t_eval = horizon(simulation_times(settings), POINTS)
+    _, t_eval = horizon(simulation_times(settings), problem.dynamics, POINTS)
     out = target(settings["simulate"]["out"])
     ensemble = _simulated(problem, t_eval, options, arguments)
     if out is None:
@@ -101,7 +101,7 @@ def run_benchmark(arguments: Namespace) -> int:
     settings = settings_of(arguments)
     problem = build_problem(settings)
     options = simulation_arguments(settings["simulate"], least_seeds=2)
-    t_max, t_eval = horizon(settings["solve"])
+    t_max, t_eval = horizon(settings["solve"], problem.dynamics)
     with Reporter(arguments.progress) as reporter:
         solution = _solved(problem, t_max, t_eval, settings, reporter)
     started = time.perf_counter()

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from dmft.validation import require_in_range
+from dmft.parameters import Parameters, flag, number
 
 ON_STEP = 1e-6  # distance of a time from a multiple of the step, in steps, that is rounding
 
@@ -46,24 +46,44 @@ class Selection(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Dynamics(ABC):
+class Dynamics(Parameters, ABC):
     """A way to train the layers."""
 
-    name: ClassVar[str]
     in_steps: ClassVar[bool] = False  # whether time is a number of steps
     noisy: ClassVar[bool] = False  # whether the flow of the layers has a white noise
     default_rtol: ClassVar[float] = 1e-4  # accuracy where none is asked for
 
-    def config(self) -> dict[str, Any]:
-        """Return the parameters as plain numbers and strings, with the dynamics' `name`."""
-        return {"name": self.name, **vars(self)}
+    def attainable(self, times: np.ndarray) -> np.ndarray:
+        """Return the distinct times next to some times (T,) at which there are values."""
+        return times
 
     def noise_rate(self, square: np.ndarray) -> np.ndarray:
         """Return the rate of the white noise of small steps, from E r^2 of the residual."""
         return np.zeros_like(square)
 
-    def require_simulated(self, times: np.ndarray) -> None:  # noqa: B027
+    def require_simulated(self, times: np.ndarray) -> None:
         """Raise ValueError where a simulation cannot give values at `times` (T,)."""
+
+
+def step_field() -> Any:
+    """Return the field of a step."""
+    return number("step in the unit of time du/dt = -(d/2) dL/du", low=0.0, low_open=True)
+
+
+def momentum_field() -> Any:
+    """Return the field of the momentum."""
+    help = "factor of the last change of the layers"
+    return number(help, 0.0, low=0.0, high=1.0, high_open=True)
+
+
+def nesterov_field() -> Any:
+    """Return the field that chooses Nesterov's momentum."""
+    return flag("whether the gradient is taken after the momentum", False)
+
+
+def label_noise_field() -> Any:
+    """Return the field of the label noise."""
+    return number("variance of the noise that each step adds afresh to the labels", 0.0, low=0.0)
 
 
 class Descent(Dynamics):
@@ -85,20 +105,6 @@ class Descent(Dynamics):
     nesterov: bool
     label_noise: float
 
-    def __post_init__(self) -> None:
-        """Check the parameters and store plain floats."""
-        values = {
-            "step": require_in_range("step", self.step, low=0.0, low_open=True),
-            "momentum": require_in_range(
-                "momentum", self.momentum, low=0.0, high=1.0, high_open=True
-            ),
-            "label_noise": require_in_range("label_noise", self.label_noise, low=0.0),
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-        if not isinstance(self.nesterov, bool):
-            raise TypeError(f"nesterov must be True or False; got {self.nesterov!r}")
-
     @property
     def selection(self) -> Selection:
         """Which samples the steps see."""
@@ -112,6 +118,11 @@ class Descent(Dynamics):
     def require_simulated(self, times: np.ndarray) -> None:
         """Raise ValueError if a time is not a multiple of the step."""
         self.steps_of(times)
+
+    def attainable(self, times: np.ndarray) -> np.ndarray:
+        """Return the multiples of the step next to some times, none beyond the last one."""
+        last = np.floor(np.max(times) / self.step + ON_STEP)
+        return self.step * np.unique(np.minimum(np.rint(times / self.step), last))
 
     def steps_of(self, times: np.ndarray) -> np.ndarray:
         """Return the whole numbers of steps k of times t = k step, shape of `times`.

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dmft.dynamics.base import Descent, Selection
+from dmft.dynamics.base import (
+    Descent,
+    Selection,
+    label_noise_field,
+    momentum_field,
+    nesterov_field,
+    step_field,
+)
 
 
 @dataclass(frozen=True)
@@ -26,9 +33,7 @@ class GradientDescent(Descent):
     Raises
     ------
     ValueError
-        If a number is out of its range.
-    TypeError
-        If `nesterov` is not a bool.
+        If a value is out of its range.
 
     Examples
     --------
@@ -38,10 +43,10 @@ class GradientDescent(Descent):
     [0.05, 0.0235]
     """
 
-    step: float
-    momentum: float = 0.0
-    nesterov: bool = False
-    label_noise: float = 0.0
+    step: float = step_field()
+    momentum: float = momentum_field()
+    nesterov: bool = nesterov_field()
+    label_noise: float = label_noise_field()
     name: ClassVar[str] = "gradient_descent"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dmft.dynamics.base import Dynamics
@@ -9,13 +10,14 @@ from dmft.dynamics.descent import GradientDescent
 from dmft.dynamics.flow import GradientFlow
 from dmft.dynamics.sgd import SGD
 from dmft.dynamics.stochastic import StochasticFlow
+from dmft.parameters import build
 
 DYNAMICS: dict[str, type[Dynamics]] = {
     d.name: d for d in (GradientFlow, GradientDescent, SGD, StochasticFlow)
 }
 
 
-def dynamics_from_config(config: dict[str, Any]) -> Dynamics:
+def dynamics_from_config(config: Mapping[str, Any]) -> Dynamics:
     """Rebuild a dynamics from `Dynamics.config()`.
 
     Raises
@@ -23,11 +25,4 @@ def dynamics_from_config(config: dict[str, Any]) -> Dynamics:
     ValueError
         If the name is unknown or the parameters do not fit.
     """
-    parameters = dict(config)
-    name = parameters.pop("name", None)
-    if name not in DYNAMICS:
-        raise ValueError(f"dynamics must be one of {sorted(DYNAMICS)}; got {name!r}")
-    try:
-        return DYNAMICS[name](**parameters)
-    except TypeError as error:
-        raise ValueError(f"parameters of dynamics {name!r}: {error}") from None
+    return build("dynamics", DYNAMICS, config)

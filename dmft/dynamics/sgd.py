@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dmft.dynamics.base import Descent, Selection
-from dmft.validation import require_in_range
+from dmft.dynamics.base import (
+    Descent,
+    Selection,
+    label_noise_field,
+    momentum_field,
+    nesterov_field,
+    step_field,
+)
+from dmft.parameters import number, text
 
 SAMPLINGS = (
     "bernoulli",
@@ -41,10 +48,8 @@ class SGD(Descent):
     Raises
     ------
     ValueError
-        If a number is out of its range, the sampling is unknown or 1/batch is not an integer where
+        If a value is out of its range, the sampling is unknown or 1/batch is not an integer where
         it must be.
-    TypeError
-        If `nesterov` is not a bool.
 
     Examples
     --------
@@ -53,24 +58,23 @@ class SGD(Descent):
     Selection(variance=3.0, epoch=4, classes=1, share=1.0)
     """
 
-    step: float
-    batch: float
-    sampling: str = "bernoulli"
-    momentum: float = 0.0
-    nesterov: bool = False
-    label_noise: float = 0.0
+    step: float = step_field()
+    batch: float = number("samples of one step over n", low=0.0, high=1.0, low_open=True)
+    sampling: str = text("how batches are drawn: " + ", ".join(SAMPLINGS), "bernoulli")
+    momentum: float = momentum_field()
+    nesterov: bool = nesterov_field()
+    label_noise: float = label_noise_field()
     name: ClassVar[str] = "sgd"
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
-        batch = require_in_range("batch", self.batch, low=0.0, high=1.0, low_open=True)
-        object.__setattr__(self, "batch", batch)
         if self.sampling not in SAMPLINGS:
             raise ValueError(f"sampling must be one of {SAMPLINGS}; got {self.sampling!r}")
-        if self.sampling in IN_EPOCHS and abs(self.batches_per_epoch * batch - 1) > 1e-9:
+        if self.sampling in IN_EPOCHS and abs(self.batches_per_epoch * self.batch - 1) > 1e-9:
             raise ValueError(
-                f"batch must be 1/M with an integer M for sampling {self.sampling!r}; got {batch!r}"
+                f"batch must be 1/M with an integer M for sampling {self.sampling!r}; got "
+                f"{self.batch!r}"
             )
 
     @property

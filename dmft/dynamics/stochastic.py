@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from dmft.dynamics.base import Dynamics
-from dmft.validation import require_in_range
+from dmft.dynamics.base import Dynamics, label_noise_field
+from dmft.parameters import number
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,10 @@ class StochasticFlow(Dynamics):
     StochasticFlow(temperature=0.2, label_noise=0.0)
     """
 
-    temperature: float
-    label_noise: float = 0.0
+    temperature: float = number("step times the variance of a sample's weight", low=0.0)
+    label_noise: float = label_noise_field()
     name: ClassVar[str] = "stochastic_flow"
     noisy: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Check the parameters and store plain floats."""
-        for name in ("temperature", "label_noise"):
-            object.__setattr__(self, name, require_in_range(name, getattr(self, name), low=0.0))
 
     def noise_rate(self, square: np.ndarray) -> np.ndarray:
         """Return temperature E r^2 + label_noise."""

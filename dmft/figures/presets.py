@@ -19,6 +19,7 @@ from dmft.figures import (
     phases,
     saddles,
     search_to_descent,
+    steps,
     trade_off,
     weight_decay_limit,
 )
@@ -36,6 +37,7 @@ PRESETS: dict[str, Preset] = {
     "saddles": saddles.PRESET,
     "grokking": grokking.PRESET,
     "phases": phases.PRESET,
+    "steps": steps.PRESET,
 }
 
 

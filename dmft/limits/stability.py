@@ -26,6 +26,11 @@ from dmft.problem import Problem
 from dmft.solution import Solution
 from dmft.validation import require_integer
 
+
+class BeyondTheEdge(UserWarning):
+    """The step is beyond the edge of stability at the start."""
+
+
 NODES = 400  # of the Chebyshev rule, exact up to rounding for functions that are smooth on [a, b]
 
 

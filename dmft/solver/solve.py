@@ -143,8 +143,8 @@ def solve(
     if problem.dynamics.in_steps:
         from dmft.solver.steps import solve_in_steps  # flows do without
 
-        _require_unset(problem, grid=grid, rule=rule, atol=atol, max_time=max_time)
-        return solve_in_steps(problem, t_max, t_eval, rtol, seed, progress)
+        _require_unset(problem, grid=grid, rule=rule, max_time=max_time)
+        return solve_in_steps(problem, t_max, t_eval, Tolerance.of(rtol, atol), seed, progress)
     if problem.dynamics.noisy:
         raise ValueError(f"dynamics {problem.dynamics!r} cannot be solved yet; take small steps")
     tolerance = Tolerance.of(rtol, atol)

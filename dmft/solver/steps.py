@@ -29,11 +29,12 @@ import numpy as np
 from dmft import compilation
 from dmft.dynamics.base import ON_STEP
 from dmft.equations.steps import Draws, March, StepKernels, descent_of, kernels, march, observables
-from dmft.limits.stability import edge_at_start
+from dmft.limits.stability import BeyondTheEdge, edge_at_start
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
+from dmft.solver.tolerance import CONTROLLED, Tolerance
 from dmft.step_solution import StepSolution
-from dmft.validation import require_in_range, require_integer, require_times
+from dmft.validation import require_in_range, require_times
 
 SYSTEMS = 8  # sets of paths whose spread gives the error: Student's factor is 2.4, for 4 it is 3.2
 CONFIDENCE = 0.975
@@ -49,7 +50,6 @@ LINEAR_ERROR = 1e-10  # relative rounding errors of a linear network's march, 1e
 # Multiplications of one round, some twenty to sixty seconds' worth.
 LARGEST_WORK = 2e11
 CHUNK = 2.5e8  # bytes that the coefficients of the systems marched at once may take
-FLOOR = 1e-3  # error allowed, over rtol times the value at t = 0, where a value has become small
 
 Progress = Callable[[str], None]
 
@@ -81,21 +81,19 @@ def solve_in_steps(
     problem: Problem,
     t_max: float,
     t_eval: Any,
-    rtol: float,
+    tolerance: Tolerance,
     rng: int,
     progress: Progress | None,
 ) -> StepSolution:
     """Solve a problem whose dynamics is in steps; see `dmft.solve`."""
     at = steps_at(problem, t_max, t_eval)
-    require_in_range("rtol", rtol, low=1e-9, high=0.1)
-    require_integer("rng", rng, low=0)
     say = progress or (lambda text: None)
     _warn_of_edge(problem)
     with single_blas_thread(), np.errstate(all="ignore"):
         started = time.perf_counter()
         compile_time = compilation.load(compilation.STEPS, say)
-        rounds = _rounds(problem, at, rtol, rng, say)
-        return _solution(problem, at, rounds, rtol, rng, started, compile_time)
+        rounds = _rounds(problem, at, tolerance, rng, say)
+        return _solution(problem, at, rounds, tolerance, rng, started, compile_time)
 
 
 def steps_at(problem: Problem, t_max: float, t_eval: Any) -> np.ndarray:
@@ -108,9 +106,11 @@ def steps_at(problem: Problem, t_max: float, t_eval: Any) -> np.ndarray:
     """
     descent = descent_of(problem)
     t_max = require_in_range("t_max", t_max, low=0.0, low_open=True)
+    last = math.floor(t_max / descent.step + ON_STEP)
     if t_eval is None:
-        return np.arange(math.floor(t_max / descent.step + ON_STEP) + 1)
-    return descent.steps_of(require_times("t_eval", t_eval, t_max))
+        return np.arange(last + 1)
+    rounded = max(t_max, last * descent.step * (1 + ON_STEP))  # of multiples of the step
+    return descent.steps_of(require_times("t_eval", t_eval, rounded))
 
 
 def _warn_of_edge(problem: Problem) -> None:
@@ -118,6 +118,7 @@ def _warn_of_edge(problem: Problem) -> None:
     if edge is not None and step > edge:
         warnings.warn(
             f"step = {step:g} is beyond the edge of stability at the start, {edge:.4g}",
+            BeyondTheEdge,
             stacklevel=4,
         )
 
@@ -125,7 +126,9 @@ def _warn_of_edge(problem: Problem) -> None:
 # --- rounds ------------------------------------------------------------------------------------
 
 
-def _rounds(problem: Problem, at: np.ndarray, rtol: float, rng: int, say: Progress) -> list[_Round]:
+def _rounds(
+    problem: Problem, at: np.ndarray, tolerance: Tolerance, rng: int, say: Progress
+) -> list[_Round]:
     """Return the rounds up to the one that meets the tolerance, the last one last."""
     if problem.mirror.linear:
         return [_march_round(problem, at, _exact_draws(problem, at))]
@@ -137,10 +140,8 @@ def _rounds(problem: Problem, at: np.ndarray, rtol: float, rng: int, say: Progre
         if directions is None:
             directions = _with_target(np.eye(2 * int(at[-1]) + 2)[:, : 2 * FIRST_PATHS])
         done.append(_random_round(problem, at, count, directions, rng))
-        worst = (
-            _worst(problem, rtol, *_values_and_errors(problem, done)) if len(done) > 1 else np.inf
-        )
-        say(f"{count} paths a stratum: error {worst * rtol:.1e} relative")
+        worst = _worst(tolerance, *_values_and_errors(problem, done)) if len(done) > 1 else np.inf
+        say(f"{count} paths a stratum: error {worst:.1e} of the tolerance")
         if (worst <= 1.0 and done[-1].finite) or _unstable(problem, done) or count >= most:
             return done
         wanted = GROWTH if not np.isfinite(worst) or len(done) == 1 else worst**1.5
@@ -324,17 +325,12 @@ def _rounding(value: np.ndarray) -> np.ndarray:
 
 
 def _worst(
-    problem: Problem, rtol: float, values: dict[str, np.ndarray], errors: dict[str, np.ndarray]
+    tolerance: Tolerance, values: dict[str, np.ndarray], errors: dict[str, np.ndarray]
 ) -> float:
     """Return the largest error of test and train error over the permitted one."""
-    law, start = problem.signal, problem.mirror.initial_weight(problem.alpha)
-    power = 0.5 * (law.second_moment - 2 * start * law.mean + start**2)
-    scales = {"test_error": power, "train_error": power + 0.5 * problem.sigma2}
-    ratios = [
-        np.max(errors[name] / (rtol * (values[name] + FLOOR * scale) + 1e-300))
-        for name, scale in scales.items()
-    ]
-    return float(np.max(ratios))
+    observables = np.stack([values[name] for name in CONTROLLED])
+    found = np.stack([errors[name] for name in CONTROLLED])
+    return float(np.max(found / tolerance.allowed(observables)))
 
 
 def _unstable(problem: Problem, rounds: list[_Round]) -> bool:
@@ -352,7 +348,7 @@ def _solution(
     problem: Problem,
     at: np.ndarray,
     rounds: list[_Round],
-    rtol: float,
+    tolerance: Tolerance,
     rng: int,
     started: float,
     compile_time: float,
@@ -360,7 +356,7 @@ def _solution(
     last = rounds[-1]
     names = tuple(last.values)
     values, errors = _values_and_errors(problem, rounds, names)
-    worst = _worst(problem, rtol, values, errors)
+    worst = _worst(tolerance, values, errors)
     unstable = _unstable(problem, rounds)
     success = not unstable and worst <= 1.0
     wall = time.perf_counter() - started
@@ -371,11 +367,11 @@ def _solution(
         error=errors,
         grid=None,  # type: ignore[arg-type]
         averages=None,  # type: ignore[arg-type]
-        rtol=rtol,
+        rtol=tolerance.rtol,
         seed=rng,
         success=success,
         status=3 if unstable else 0 if success else 1,
-        message=_message(problem, last, worst * rtol, rtol, unstable),
+        message=_message(problem, last, worst, tolerance.rtol, unstable),
         stats={
             "steps": int(at[-1]),
             "paths": int(last.values["test_error"].shape[0] * last.count),
@@ -389,7 +385,7 @@ def _solution(
     )
 
 
-def _message(problem: Problem, last: _Round, reached: float, rtol: float, unstable: bool) -> str:
+def _message(problem: Problem, last: _Round, worst: float, rtol: float, unstable: bool) -> str:
     if unstable and problem.mirror.linear:
         return "Unstable: the errors of a linear network grow without bound; take a smaller step."
     if unstable:
@@ -398,7 +394,8 @@ def _message(problem: Problem, last: _Round, reached: float, rtol: float, unstab
             "owned by a few of them, so that they have no meaning; take a smaller step or a "
             "larger batch."
         )
-    if not reached <= rtol:
+    reached = worst * rtol
+    if not worst <= 1.0:
         return (
             f"The estimated error is {reached:.1e} relative, above rtol = {rtol:.1e}: raise rtol "
             "or shorten t_max."

@@ -12,6 +12,7 @@ import dmft
 from dmft.cli.main import QUANTITIES, build_parser, main
 from dmft.cli.options import TABLES, build_problem, merge
 from dmft.cli.terminal import SLOW_STAGE, Reporter, format_table
+from dmft.dynamics.registry import DYNAMICS
 from dmft.limits.steady_states import recovery_threshold, steady_state
 from dmft.networks.deep import Deep
 from dmft.networks.diagonal import Diagonal
@@ -127,7 +128,7 @@ def test_a_solve_that_does_not_converge_exits_with_1_and_still_gives_its_values(
 
 
 def test_every_parameter_of_a_law_or_network_is_an_option_and_the_reverse():
-    for name, kinds in (("signal", LAWS), ("network", NETWORKS)):
+    for name, kinds in (("signal", LAWS), ("network", NETWORKS), ("dynamics", DYNAMICS)):
         fields = {f.name for kind in kinds.values() for f in dataclasses.fields(kind)}
         assert fields | {"name"} == {option.name for option in TABLES[name]}
     fields = {f.name for f in dataclasses.fields(Problem)}
@@ -237,7 +238,10 @@ def test_the_command_line_wins_over_the_file(config, tmp_path):
             "[solve]\nrtoll = 1",
             "unknown key 'rtoll' in [solve]; known: t-max, t-eval, points, rtol",
         ),
-        ("[problems]\n", "unknown table 'problems'; known: problem, signal, network, solve"),
+        (
+            "[problems]\n",
+            "unknown table 'problems'; known: problem, signal, network, dynamics, solve",
+        ),
         ("problem = 3", "problem must be a table"),
         ("[problem]\ndelta = 'a'", "delta in [problem] must be a number; got 'a'"),
         ("[problem]\ndelta = true", "delta in [problem] must be a number; got True"),
@@ -612,3 +616,24 @@ def test_tables_are_aligned():
     assert format_table([("t", [0.0, 10.0]), ("name", ["a", "b"])]) == (
         " t  name\n 0     a\n10     b"
     )
+
+
+# --- training in steps -------------------------------------------------------------------------
+
+
+def test_training_in_steps_from_the_command_line(tmp_path):
+    path = tmp_path / "run.h5"
+    words = "--delta .5 --dynamics sgd --step .1 --batch .5 --sampling reshuffle --nesterov"
+    words += " --momentum .3 --t-max 1 --points 4 --rtol .05"
+    assert main(["solve", *words.split(), "--out", str(path)]) == 0
+    solution = load(path)
+    dynamics = dmft.SGD(0.1, 0.5, "reshuffle", momentum=0.3, nesterov=True)
+    assert solution.problem == Problem(0.5, dynamics=dynamics)
+    np.testing.assert_allclose(solution.t, [0.0, 0.3, 0.7, 1.0])
+
+
+def test_a_parameter_of_another_dynamics_is_named(capsys):
+    words = "--delta .5 --dynamics gradient_descent --step .1 --batch .5 --t-max 1"
+    assert "--batch does not belong to dynamics" in failure(capsys, "solve", *words.split())
+    words = "--delta .5 --dynamics sgd --step .1 --t-max 1"
+    assert "needs --batch" in failure(capsys, "solve", *words.split())

@@ -48,7 +48,7 @@ def test_bad_values_are_named(make, text):
 
 
 def test_types_are_named():
-    with pytest.raises(TypeError, match="nesterov must be True or False; got 1"):
+    with pytest.raises(ValueError, match="nesterov must be True or False; got 1"):
         dmft.GradientDescent(0.1, nesterov=1)
     with pytest.raises(TypeError, match=r"dynamics must be .* got 0.1"):
         dmft.Problem(delta=0.5, dynamics=0.1)

@@ -26,7 +26,9 @@ def reduced(name):
     kept = {"lazy-to-rich": [0, 3], "trade-off": [4], "weight-decay-limit": [0, 1]}
     kept |= {"grokking": [0, 3], "interpolation": [0], "search-to-descent": [0, 1]}
     indices = kept.get(name, range(len(preset.problems)))
-    share = {"phases": 0.05, "weight-decay-limit": 0.05, "saddles": 0.3}.get(name, 1.0)
+    share = {"phases": 0.05, "weight-decay-limit": 0.05, "saddles": 0.3, "steps": 0.15}.get(
+        name, 1.0
+    )
     efforts = {"weight-decay-limit": Effort((30, 40), 2, 0.1), "trade-off": Effort((40,), 2, 1e-3)}
     return dataclasses.replace(
         preset,
@@ -44,7 +46,7 @@ def search_runs():
 
 def test_presets_are_those_that_were_promised():
     names = {"lazy-to-rich", "search-to-descent", "interpolation", "trade-off"}
-    names |= {"weight-decay-limit", "saddles", "phases", "grokking"}
+    names |= {"weight-decay-limit", "saddles", "phases", "grokking", "steps"}
     assert set(PRESETS) == names
     for preset in PRESETS.values():
         assert preset.title
@@ -67,13 +69,17 @@ def test_settings_of_the_literature():
     assert [p.alpha for p in PRESETS["saddles"].problems] == [1e-2, 1e-4, 1e-8]
 
 
+def preset_step(preset, k):
+    return preset.problems[k].dynamics.config().get("step", 0.0)
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_times_cover_the_horizon(name):
     preset = PRESETS[name]
     for k, horizon in enumerate(preset.horizons):
         t = preset.times(k)
         assert t[0] == 0
-        assert t[-1] == horizon
+        assert t[-1] == pytest.approx(horizon, abs=0.7 * preset_step(preset, k))
         assert np.all(np.diff(t) > 0)
 
 
@@ -292,3 +298,15 @@ def test_bad_arguments(monkeypatch, tmp_path):
         draw("phases", tmp_path / "a.png", rng=-1)
     with pytest.raises(ValueError, match="horizons must be 1, one a problem; got 2"):
         Preset("a", tuple, (Problem(0.5),), (1.0, 2.0))
+
+
+def test_steps_figure_shows_errors_and_the_edge(monkeypatch):
+    runs, figure = drawn("steps", monkeypatch)
+    left, middle, right = figure.axes
+    assert all(shows(left, run.solution.test_error) for run in runs[:3])
+    assert all(shows(middle, run.solution.train_error) for run in runs[3:])
+    # step x lambda_max/2 starts at alpha^2 step (1 + delta^(-1/2))^2/2
+    starts = [line.get_ydata()[0] for line in right.lines[:3]]
+    np.testing.assert_allclose(
+        starts, np.array([0.15, 0.2, 0.25]) * (1 + 0.5**-0.5) ** 2, rtol=1e-6
+    )
