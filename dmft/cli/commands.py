@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from dmft.cli.files import run_figure, run_info, run_plot
+from dmft.cli.own_data import run_diagnose
 from dmft.cli.predictions import run_predict, run_saddles
 from dmft.cli.runs import run_benchmark, run_compare, run_simulate, run_solve
 
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "plot": run_plot,
     "info": run_info,
     "predict": run_predict,
+    "diagnose": run_diagnose,
     "saddles": run_saddles,
     "figure": run_figure,
 }

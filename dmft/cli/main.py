@@ -163,7 +163,9 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _benchmark(parser: argparse.ArgumentParser) -> None:
-    _add_tables(parser, *_PROBLEM, "solve", "simulate", without=("out",))
+    _add_tables(
+        parser, *_PROBLEM, "solve", "simulate", without=("out", "data", "samples", "targets")
+    )
     _add_progress(parser)
 
 
@@ -191,6 +193,11 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="give the search-to-descent time of that many coordinates, not of the typical one",
     )
+
+
+def _diagnose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", help=".npy, .npz, .csv or HDF5 file with the design X (n, d)")
+    parser.add_argument("--out", metavar="FILE", help="picture to draw, e.g. spectrum.png")
 
 
 def _saddles(parser: argparse.ArgumentParser) -> None:
@@ -224,6 +231,7 @@ _COMMANDS = {
     "plot": ("draw a solution", _plot),
     "info": ("describe a file, or this installation", _info),
     "predict": ("print limits, rates and timescales that need no solve", _predict),
+    "diagnose": ("say why the theory may not hold on your own design", _diagnose),
     "saddles": ("compute the saddle-to-saddle path of a data set", _saddles),
     "figure": ("draw a figure of the literature", _figure),
 }

@@ -148,7 +148,7 @@ TABLES: dict[str, tuple[Option, ...]] = {
             int,
             f"that many equidistant times from 0 to t-max, in place of --t-eval (default {POINTS})",
         ),
-        Option("dimension", int, "dimension d (default 500)", default=500),
+        Option("dimension", int, "dimension d (default 500, or all columns of --data)"),
         Option("seeds", int, "number of independent draws of the data (default 16)", default=16),
         Option(
             "design",
@@ -158,6 +158,19 @@ TABLES: dict[str, tuple[Option, ...]] = {
         ),
         Option("seed", int, "seed, >= 0 (default 0)", default=0),
         Option("workers", int, "processes (default: as many as pay)"),
+        Option(
+            "data",
+            str,
+            "your own X (and y, w_star) in place of --design: .npy, .npz, .csv or HDF5; delta is "
+            "that of its shape",
+        ),
+        Option("samples", int, "rows of --data that each draw takes (default: all)"),
+        Option(
+            "targets",
+            str,
+            "targets of --data: given, or planted by the law and sigma2 (default: given if there)",
+            default="given",
+        ),
         Option("out", str, "HDF5 file to write; without it a table is printed"),
     ),
 }
@@ -275,6 +288,8 @@ def build_problem(settings: Settings) -> Problem:
     from dmft.signals import LAWS, signal_from_config
 
     numbers = _present(settings["problem"])
+    if settings["simulate"].get("data") is not None:
+        numbers.setdefault("delta", 1.0)  # that of the data takes its place
     if "delta" not in numbers:
         raise ValueError("delta is required: give --delta, or delta in [problem] of --config")
     signal = _present(settings["signal"])
@@ -403,12 +418,33 @@ def simulation_arguments(values: dict[str, Any], least_seeds: int = 1) -> dict[s
     if values["workers"] is not None:
         require_integer("workers", values["workers"], low=1)
     return {
-        "dimension": require_integer("dimension", values["dimension"], low=1),
+        "dimension": _optional_integer("dimension", values["dimension"]),
         "seeds": require_integer("seeds", values["seeds"], low=least_seeds),
         "rng": require_integer("seed", values["seed"], low=0),
         "design": values["design"],
         "workers": values["workers"],
+        **_own_data(values),
     }
+
+
+def _optional_integer(name: str, value: int | None) -> int | None:
+    from dmft.validation import require_integer
+
+    return None if value is None else require_integer(name, value, low=1)
+
+
+def _own_data(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments `data` and `samples` where a file of data is named."""
+    from dmft.simulation.read_data import read_data
+
+    targets = values.get("targets", "given")
+    if targets not in ("given", "planted"):
+        raise ValueError(f"targets must be given or planted; got {targets!r}")
+    if values.get("data") is None:
+        return {} if values.get("samples") is None else {"samples": values["samples"]}
+    data = read_data(values["data"])
+    samples = _optional_integer("samples", values["samples"])
+    return {"data": data[:1] if targets == "planted" else data, "samples": samples}
 
 
 def _present(values: dict[str, Any]) -> dict[str, Any]:

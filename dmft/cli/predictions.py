@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -67,9 +66,13 @@ def _limit(problem: Problem) -> dict[str, Any]:
 def run_saddles(arguments: Namespace) -> int:
     """Print the saddles that gradient flow visits from a vanishing start."""
     from dmft.limits.saddles import saddle_to_saddle
+    from dmft.simulation.read_data import read_data
 
     out = target(arguments.out)
-    X, y = _read_data(arguments.data)
+    data = read_data(arguments.data)
+    if len(data) < 2:
+        raise ValueError(f"data must hold X and y; {arguments.data!r} holds X alone")
+    X, y = data[:2]
     path = saddle_to_saddle(
         X,
         y,
@@ -83,16 +86,6 @@ def run_saddles(arguments: Namespace) -> int:
         _write_arrays(out, times=path.times, saddles=path.saddles, losses=path.losses)
         print(f"wrote {out}")
     return outcome(path.success, path.message)
-
-
-def _read_data(path: str) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return data["X"], data["y"]
-    except (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"data must be an .npz file with arrays X and y; {path}: {error}"
-        ) from None
 
 
 def _write_arrays(path: Path, **arrays: np.ndarray) -> None:

@@ -508,7 +508,7 @@ def test_a_foreign_file_is_rejected(tmp_path, capsys, command):
 def test_saddles_needs_both_arrays(tmp_path, capsys):
     data = tmp_path / "data.npz"
     np.savez(data, X=np.eye(2))
-    assert "arrays X and y" in failure(capsys, "saddles", data)
+    assert "data must hold X and y" in failure(capsys, "saddles", data)
 
 
 def test_without_a_command_the_error_is_one_line(capsys):
