@@ -13,6 +13,7 @@ from dmft.cli.files import run_figure, run_info, run_plot
 from dmft.cli.own_data import run_diagnose
 from dmft.cli.predictions import run_predict, run_saddles
 from dmft.cli.runs import run_benchmark, run_compare, run_simulate, run_solve
+from dmft.cli.sweeps import run_sweep
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "solve": run_solve,
@@ -25,4 +26,5 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "diagnose": run_diagnose,
     "saddles": run_saddles,
     "figure": run_figure,
+    "sweep": run_sweep,
 }

@@ -38,6 +38,21 @@ are called name. Options of the command line win. For example
     t-max = 10
 """
 
+_SWEEP = """\
+The file has the tables of --config of the other commands, also [dynamics], and [sweep] with the
+axes: lists, ranges, or distributions with their number of draws. For example
+
+    [problem]
+    lam = 0.1
+    [solve]
+    t-max = 10
+    [sweep]
+    delta = [0.3, 0.5, 0.8]
+    alpha = {logspace = [0.01, 1, 20]}
+    signal.density = {uniform = [0.1, 0.5]}
+    draws = 5
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -223,6 +238,31 @@ def _figure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", required=True, help="picture to draw")
 
 
+def _sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="TOML file, see below")
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        required=True,
+        help="folder of the points; those that are whole in it are not computed again",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: processors)")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="Dask scheduler, e.g. tcp://host:8786"
+    )
+    parser.add_argument("--shard", metavar="I/N", help="run every N-th point from the I-th on")
+    parser.add_argument(
+        "--keep-failed", action="store_true", help="do not try again what failed before"
+    )
+    parser.add_argument("--collect", metavar="FILE", help="netCDF-4 file of all points to write")
+    parser.add_argument("--plot", metavar="FILE", help="picture to draw")
+    parser.add_argument(
+        "--quantity", default="test_error", help="what to draw (default test_error)"
+    )
+    _add_progress(parser)
+    parser.epilog = _SWEEP
+
+
 _COMMANDS = {
     "solve": ("solve the mean-field equations to a stated accuracy", _solve),
     "simulate": ("simulate gradient flow at finite dimension", _simulate),
@@ -234,6 +274,7 @@ _COMMANDS = {
     "diagnose": ("say why the theory may not hold on your own design", _diagnose),
     "saddles": ("compute the saddle-to-saddle path of a data set", _saddles),
     "figure": ("draw a figure of the literature", _figure),
+    "sweep": ("solve or simulate over ranges of fields and options", _sweep),
 }
 
 

@@ -8,9 +8,12 @@ import sys
 import threading
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from dmft.sweeps.run import Progress
 
 # Without a terminal this stage of `dmft.solve` alone is announced, if it lasts: it compiles.
 SLOW_STAGE = "loading the compiled functions"
@@ -67,11 +70,27 @@ class Reporter:
         if not self.shown:
             return
         if self._bar is None and self.in_place:
-            self._bar = _bar(total, self.stream)
+            self._bar = _bar(total, self.stream, "seed")
         if self._bar is None:
             self._show(f"simulated {done} of {total} seeds")
         else:
             self._bar.update(done - self._bar.n)
+
+    def points(self, progress: Progress) -> None:
+        """Show how far a sweep is, and when it will be done."""
+        if not self.shown:
+            return
+        p = progress
+        if self._bar is None and self.in_place:
+            self._bar = _bar(p.total, self.stream, "point", p.found)
+        if self._bar is None:
+            self._show(
+                f"{p.found + p.done} of {p.total} points, {p.failed} failed, "
+                f"{p.rate:.3g} a second, {p.remaining:.0f} s left"
+            )
+        else:
+            self._bar.set_postfix(failed=p.failed, refresh=False)
+            self._bar.update(p.found + p.done - self._bar.n)
 
     def _withdraw_notice(self) -> None:
         if self._notice is not None:
@@ -90,13 +109,13 @@ class Reporter:
         print(text, file=self.stream, flush=True)
 
 
-def _bar(total: int, stream: Any) -> Any:
+def _bar(total: int, stream: Any, unit: str, initial: int = 0) -> Any:
     """Return a bar of tqdm, or None where that is not installed."""
     try:
         tqdm = importlib.import_module("tqdm").tqdm
     except ImportError:
         return None
-    return tqdm(total=total, unit="seed", file=stream, leave=False)
+    return tqdm(total=total, unit=unit, initial=initial, file=stream, leave=False)
 
 
 def format_table(columns: Sequence[tuple[str, Any]]) -> str:
