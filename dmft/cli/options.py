@@ -396,9 +396,7 @@ def simulation_times(settings: Settings) -> dict[str, Any]:
     if all(value is None for value in chosen.values()):
         return {name: theory[name] for name in chosen}
     if chosen["t_max"] is None and chosen["t_eval"] is None:
-        chosen["t_max"] = theory["t_max"]
-        if chosen["t_max"] is None and theory["t_eval"] is not None:
-            chosen["t_max"] = theory["t_eval"][-1]
+        chosen["t_max"] = theory["t_max"] or (theory["t_eval"] or [None])[-1]
     return chosen
 
 
