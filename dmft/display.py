@@ -9,12 +9,12 @@ from collections.abc import Mapping
 WIDTH = 100  # A line of a terminal that is cut there still fits most windows.
 
 
-class Described(ABC):
+class Summarised(ABC):
     """A value that is shown by its summary, a few named texts.
 
     Examples
     --------
-    >>> class Point(Described):
+    >>> class Point(Summarised):
     ...     def summary(self):
     ...         return {"x": "1", "place": "origin"}
     >>> Point()

@@ -110,6 +110,15 @@ class Solution(Trajectory):
         every rule and grid that gave the result), uncovered_mass (of the Gaussian noise, that
         the rule's nodes left out),
         wall_time and compile_time in seconds.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> solution = dmft.solve(dmft.Problem(delta=0.5, alpha=1.0, lam=0.1, sigma2=0.1), 10.0)
+    >>> solution.success, list(solution.values) == list(solution.error)
+    (True, True)
+    >>> round(float(solution.test_error[-1]), 4)
+    0.0559
     """
 
     problem: Problem
@@ -164,6 +173,13 @@ class Solution(Trajectory):
         ------
         ValueError
             If a time is not finite or out of the range.
+
+        Examples
+        --------
+        >>> import dmft
+        >>> solution = dmft.solve(dmft.Problem(0.5), 5.0)
+        >>> solution([0.0, 2.5]).test_error[0].round(12)
+        np.float64(0.05)
         """
         times, back = self._times("t", t)
         values = one_time_functions(self.problem, self.grid, self.averages, times)
@@ -187,6 +203,13 @@ class Solution(Trajectory):
         ------
         ValueError
             If a time is not finite or out of the range.
+
+        Examples
+        --------
+        >>> import dmft
+        >>> solution = dmft.solve(dmft.Problem(0.5), 5.0)
+        >>> solution.at([1.0, 2.0, 3.0], [0.5, 1.5]).C_w.shape
+        (3, 2)
         """
         (first, to_t), (second, to_s) = self._times("t", t), self._times("s", s)
         times = np.union1d(first, second)
@@ -228,6 +251,13 @@ class Solution(Trajectory):
         ------
         ValueError
             If `n` is not a positive integer.
+
+        Examples
+        --------
+        >>> import dmft
+        >>> solution = dmft.solve(dmft.Problem(0.5), 5.0, [0.0, 1.0, 5.0])
+        >>> solution.sample_paths(100).w.shape
+        (100, 3)
         """
         require_integer("n", n, low=1)
         check_rng(rng)

@@ -94,6 +94,13 @@ class Trajectory(Result):
 
     `values[name]` and `error[name]` have the shape (T,) or, for two-time functions, (T, T); each
     name of `values` is also an attribute. A subclass states the texts of its functions.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> solution = dmft.solve(dmft.Problem(0.5), 1.0, [0.0, 1.0])
+    >>> solution.overlap is solution.values["overlap"]
+    True
     """
 
     texts: ClassVar[Mapping[str, str]]

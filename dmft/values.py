@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dmft.display import Described
+from dmft.display import Summarised
 
 
-class Value(Described):
+class Value(Summarised):
     """A frozen dataclass that is shown by its summary and compared by the numbers in its fields.
 
     Its arrays are read-only, and equal where they are equal to the last bit (nan equals nan).

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from dmft.cli.common import DONE, outcome, settings_of, target
 from dmft.cli.options import build_problem
@@ -83,15 +79,8 @@ def run_saddles(arguments: Namespace) -> int:
     sizes = [str(active.size) for active in path.active_sets]
     print(format_table([("time", path.times), ("loss", path.losses), ("non-zero", sizes)]))
     if out is not None:
-        _write_arrays(out, times=path.times, saddles=path.saddles, losses=path.losses)
+        from dmft.storage import write_arrays
+
+        write_arrays(out, times=path.times, saddles=path.saddles, losses=path.losses)
         print(f"wrote {out}")
     return outcome(path.success, path.message)
-
-
-def _write_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Write an .npz file that appears under its name only when it is complete."""
-    from dmft.storage import replace_file
-
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    replace_file(path, buffer.getvalue())

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dmft.display import Described
+from dmft.display import Summarised
 from dmft.problem import Problem
 from dmft.validation import require_in_range, require_integer, shown
 
@@ -24,7 +24,7 @@ _RELEVANT = 0.1  # a descent below this part of the largest one is not counted
 
 
 @dataclass(frozen=True, repr=False)
-class Timescales(Described):
+class Timescales(Summarised):
     """Times of the changes of regime; each is computed when it is asked for.
 
     Attributes

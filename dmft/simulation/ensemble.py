@@ -49,6 +49,13 @@ class Ensemble(Trajectory):
     values, error : mapping of str to ndarray
         Means over seeds of `runs`, shape (T,) or (T, T), and their standard errors. The names are
         also attributes: `ensemble.test_error`.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> ensemble = dmft.simulate(dmft.Problem(0.5), [0.0, 1.0], dimension=100, seeds=4)
+    >>> ensemble.values["test_error"].shape, ensemble.runs["test_error"].shape
+    ((2,), (4, 2))
     """
 
     problem: Problem
@@ -90,7 +97,7 @@ class Ensemble(Trajectory):
         return runs.std(axis=0, ddof=1) / np.sqrt(self.seeds)
 
     def mean(self, name: str) -> np.ndarray:
-        """Return the mean over seeds of the quantity `name`, shape (T,) or (T, T).
+        """Return `values[name]`, the mean over seeds of a quantity, shape (T,) or (T, T).
 
         Raises
         ------
@@ -100,7 +107,7 @@ class Ensemble(Trajectory):
         return self._function(self.values, name)
 
     def standard_error(self, name: str) -> np.ndarray:
-        """Return the standard error of `mean(name)`; infinite for a single seed.
+        """Return `error[name]`, the standard error of the mean; infinite for a single seed.
 
         Raises
         ------

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def to_xarray(record: Record) -> xarray.Dataset:
-    """Return the variables of a record, without its groups, as an xarray.Dataset."""
+    """Return the variables of a record, without its groups, as an xarray.Dataset; see `Result`."""
     try:
         import xarray
     except ImportError as error:

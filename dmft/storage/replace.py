@@ -9,6 +9,7 @@ a later write in the same folder removes those whose process is gone.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import platform
 import re
@@ -17,6 +18,8 @@ import time
 import uuid
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 StrPath = str | os.PathLike[str]
 
@@ -50,9 +53,8 @@ def replace_file(path: StrPath, content: bytes | memoryview) -> Path:
 
     Examples
     --------
-    >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> replace_file(f"{folder.name}/text", b"some bytes").read_bytes()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     replace_file(Path(folder, "text"), b"some bytes").read_bytes()
     b'some bytes'
     """
     target = require_writable(path)
@@ -72,11 +74,32 @@ def replace_file(path: StrPath, content: bytes | memoryview) -> Path:
     return target
 
 
+def write_arrays(path: StrPath, **arrays: np.ndarray) -> Path:
+    """Write an .npz file of named arrays by `replace_file`.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.load(write_arrays(Path(folder, "data.npz"), X=np.eye(2)))["X"]
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return replace_file(path, buffer.getvalue())
+
+
 def remove_abandoned(folder: StrPath) -> int:
     """Remove the temporary files in `folder` whose process has died; return their number.
 
     Those of other machines are removed once they are a day old. A file that cannot be removed
     stays.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     remove_abandoned(folder)
+    0
     """
     removed = 0
     for name in os.listdir(folder):
@@ -111,6 +134,12 @@ def require_writable(path: StrPath) -> Path:
         If the directory is missing (FileNotFoundError), not one (NotADirectoryError) or admits
         no new file (PermissionError, or what the file system reports), or if `path` is a
         directory (IsADirectoryError), no regular file, or a file without write permission.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     require_writable(Path(folder, "new.h5")).exists()
+    False
     """
     target = Path(path).resolve()
     if target.is_dir():

@@ -6,7 +6,7 @@ import importlib
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from dmft.display import Described
+from dmft.display import Summarised
 from dmft.storage import hdf5
 from dmft.storage.replace import StrPath
 from dmft.storage.variables import Record
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _KINDS: dict[str, type[Result]] = {}
 
 
-class Result(Described):
+class Result(Summarised):
     """A value that declares its named variables.
 
     A subclass defines `record`, `from_record` and `summary`; it is registered by `kind`, its own
@@ -156,10 +156,10 @@ def load(path: StrPath, *, verify: bool = True) -> Any:
     Examples
     --------
     >>> import dmft, tempfile
-    >>> folder = tempfile.TemporaryDirectory()
     >>> solution = dmft.solve(dmft.Problem(0.5), 1.0, rtol=0.01)
-    >>> solution.save(f"{folder.name}/run.h5")
-    >>> dmft.load(f"{folder.name}/run.h5") == solution
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     solution.save(f"{folder}/run.h5")
+    ...     dmft.load(f"{folder}/run.h5") == solution
     True
     """
     kind, record = hdf5.read(path, verify)

@@ -70,6 +70,12 @@ class Group:
     attributes : mapping of str to scalar
         Texts, numbers and truth values.
     groups : mapping of str to Group
+
+    Examples
+    --------
+    >>> group = Group({"height": Variable(("t",), [0.0, 4.9], "height", "m")}, {"spin": True})
+    >>> group["height"], group.sizes()
+    (array([0. , 4.9]), {'t': 2})
     """
 
     variables: Mapping[str, Variable] = field(default_factory=dict)
@@ -171,6 +177,12 @@ class Record:
     provenance : mapping of str to scalar
         Of a record that was read: versions, UTC time and what else the file says of its making.
         It does not count when records are compared.
+
+    Examples
+    --------
+    >>> one, other = (Record("A ball", {"seed": 1}, Group()) for _ in range(2))
+    >>> one.fingerprint() == other.fingerprint()
+    True
     """
 
     title: str
@@ -198,6 +210,12 @@ def configuration_of(name: str, value: Any) -> dict[str, Any]:
     ------
     ValueError
         If it cannot be rebuilt, such as a problem whose law or network is not registered.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> configuration_of("problem", dmft.Problem(0.5, lam=0.1))["lam"]
+    0.1
     """
     try:
         config = json.loads(json.dumps(value.config(), default=np.generic.item))

@@ -30,16 +30,15 @@ import os, resource, sys
 from pathlib import Path
 import numpy as np
 import dmft
-from dmft.cli.commands import _write_arrays
 from dmft.figures.axes import save_figure
-from dmft.storage import replace_file
+from dmft.storage import replace_file, write_arrays
 solution = dmft.load(source)
 figure = solution.plot().figure
 writers = {
     ".h5": solution.save,
     ".bin": lambda path: replace_file(path, bytes(200_000)),
     ".png": lambda path: save_figure(figure, path),
-    ".npz": lambda path: _write_arrays(Path(path), X=np.zeros((200, 200))),
+    ".npz": lambda path: write_arrays(path, X=np.zeros((200, 200))),
 }
 for suffix, write in writers.items():
     write(target + suffix)
