@@ -58,9 +58,12 @@ def numbers(help: str, default: Any = dataclasses.MISSING) -> Any:
     return _field(help, default, "numbers", {})
 
 
-def vector(help: str, default: Any = dataclasses.MISSING) -> Any:
-    """Return a dataclass field for finite numbers, shape (m,), stored as a read-only copy."""
-    return _field(help, default, "array", {})
+def vector(help: str, default: Any = dataclasses.MISSING, *, file: bool = False) -> Any:
+    """Return a dataclass field for finite numbers, shape (m,), stored as a read-only copy.
+
+    On the command line it is a list or, with `file`, the name of a file of numbers.
+    """
+    return _field(help, default, "file" if file else "array", {})
 
 
 def text(help: str, default: Any = dataclasses.MISSING) -> Any:
@@ -95,6 +98,7 @@ _CHECKS: dict[str, Callable[..., Any]] = {
     "integer": require_integer,
     "numbers": lambda name, value: tuple(require_array(name, value).tolist()),
     "array": require_array,
+    "file": require_array,
     "text": _word,
     "flag": _truth,
 }
@@ -128,8 +132,14 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def limits_of(kind: Any) -> dict[str, dict[str, Any]]:
+    """Return the range of each number among the fields of a dataclass, as `number` has them."""
+    found = {f.name: f.metadata for f in dataclasses.fields(kind)}
+    return {k: m["limits"] for k, m in found.items() if m.get("kind") == "number"}
+
+
 class Described(NamedTuple):
-    """One parameter: name, `kind` (number, integer, numbers, array, text), help, default."""
+    """One parameter: name, `kind` (number, integer, numbers, array, file, text), help, default."""
 
     name: str
     kind: str

@@ -11,6 +11,7 @@ from dmft.dynamics.registry import dynamics_from_config
 from dmft.networks.base import Network
 from dmft.networks.diagonal import Diagonal
 from dmft.networks.registry import as_network, network_from_config
+from dmft.parameters import limits_of, number
 from dmft.signals import Bernoulli, as_signal, signal_from_config
 from dmft.validation import require_in_range
 
@@ -64,26 +65,20 @@ class Problem:
     0.25
     """
 
-    delta: float
-    alpha: float = 1.0
-    lam: float = 0.0
-    sigma2: float = 0.0
+    delta: float = number("samples over dimension, n/d > 0", low=LEAST_DELTA, high=MOST_DELTA)
+    alpha: float = number("scale of the initial layers, > 0", 1.0, low=LEAST_ALPHA, high=MOST_ALPHA)
+    lam: float = number("weight decay, >= 0", 0.0, low=0.0, high=MOST_SIZE)
+    sigma2: float = number("variance of the label noise, >= 0", 0.0, low=0.0, high=MOST_SIZE)
     signal: Any = field(default_factory=Bernoulli)
     network: Any = field(default_factory=Diagonal)
     dynamics: Dynamics = field(default_factory=GradientFlow)
 
     def __post_init__(self) -> None:
         """Check every value; replace what stands for a law or a network by it."""
-        ranges = {
-            "delta": (LEAST_DELTA, MOST_DELTA),
-            "alpha": (LEAST_ALPHA, MOST_ALPHA),
-            "lam": (0.0, MOST_SIZE),
-            "sigma2": (0.0, MOST_SIZE),
-        }
-        for name, (low, high) in ranges.items():
-            value = require_in_range(name, getattr(self, name), low=0.0, low_open=low > 0)
-            require_in_range(name, value, low=low, high=high)
-            object.__setattr__(self, name, value)
+        for name, limits in limits_of(self).items():
+            low_open = limits["low"] > 0  # what is not positive is a mistake, not just extreme
+            value = require_in_range(name, getattr(self, name), low=0.0, low_open=low_open)
+            object.__setattr__(self, name, require_in_range(name, value, **limits))
         law = as_signal(self.signal)
         object.__setattr__(self, "signal", law)
         if not law.second_moment <= MOST_SIZE:

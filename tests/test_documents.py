@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import dmft
+from dmft.cli.main import build_parser
+from dmft.cli.options import build_problem, merge
 from dmft.networks.registry import NETWORKS
 from dmft.signals import LAWS
 
@@ -36,6 +38,9 @@ def test_the_page_on_extensions(registries, tmp_path):
     path = tmp_path / "squared.h5"
     solution.save(path)
     assert dmft.load(path).problem == page["problem"]
+    words = ["--delta", "0.5", "--signal", "ternary", "--density", "0.2", "--network", "squared"]
+    given = vars(build_parser(["predict"]).parse_args(["predict", *words]))
+    assert build_problem(merge(given)).network == page["Squared"]()
     law = page["Ternary"](0.2)
     assert dmft.signals.signal_from_config(law.config()) == law
 

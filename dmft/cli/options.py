@@ -1,8 +1,7 @@
 """The parameters of a run, from defaults, a TOML file and the command line; the last one wins.
 
-One table of options serves both: the option `t_max` of the table "solve" is `--t-max` on the
-command line and `t-max` (or `t_max`) under `[solve]` in the file. This module imports nothing
-but the standard library until values are needed.
+One table of options (`dmft.cli.tables`) serves both: the option `t_max` of the table "solve" is
+`--t-max` on the command line and `t-max` (or `t_max`) under `[solve]` in the file.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ import dataclasses
 import tomllib
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from dmft.cli.tables import TABLES, Option, options_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,159 +21,6 @@ if TYPE_CHECKING:
     from dmft.problem import Problem
 
 Settings = dict[str, dict[str, Any]]
-
-POINTS = 21  # times of a simulation for which none are given
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option.
-
-    Parameters
-    ----------
-    name : str
-        Key in the file and, but for `flag`, the long option.
-    kind : type
-        float, int, str or bool.
-    help : str
-        A line of help.
-    default : object
-        None for an option without a default of its own.
-    many : bool
-        Whether it takes one or more values.
-    flag : str
-        Long option without its dashes, where it differs from the name.
-    """
-
-    name: str
-    kind: type
-    help: str
-    default: Any = None
-    many: bool = False
-    flag: str = ""
-
-    @property
-    def destination(self) -> str:
-        """Name of the parsed value."""
-        return self.flag or self.name
-
-    @property
-    def long_option(self) -> str:
-        """The option as it is typed."""
-        return "--" + self.destination.replace("_", "-")
-
-
-_TIMES = (
-    Option("t_max", float, "horizon, > 0; by default the last of --t-eval"),
-    Option("t_eval", float, "increasing times at which values are given", many=True),
-)
-
-TABLES: dict[str, tuple[Option, ...]] = {
-    "problem": (
-        Option("delta", float, "samples over dimension, n/d > 0; required"),
-        Option("alpha", float, "scale of the initial layers, > 0 (default 1)"),
-        Option("lam", float, "weight decay, >= 0 (default 0)"),
-        Option("sigma2", float, "variance of the label noise, >= 0 (default 0)"),
-    ),
-    "signal": (
-        Option(
-            "name",
-            str,
-            "law of the entries of w*: bernoulli, bernoulli_gaussian, gaussian, discrete, "
-            "empirical or scipy (default bernoulli)",
-            default="bernoulli",
-            flag="signal",
-        ),
-        Option("density", float, "bernoulli, bernoulli_gaussian: P(w* != 0) (default 0.1)"),
-        Option("value", float, "bernoulli: the value that is not 0 (default 1)"),
-        Option("std", float, "bernoulli_gaussian, gaussian: standard deviation (default 1)"),
-        Option("mean_nonzero", float, "bernoulli_gaussian: mean of the part that is not 0"),
-        Option("location", float, "gaussian: mean (default 0)"),
-        Option("values", float, "discrete: the values", many=True),
-        Option("probabilities", float, "discrete: their probabilities, of sum 1", many=True),
-        Option("array", str, "empirical: file of numbers, .npy or text"),
-        Option("distribution", str, "scipy: name of a distribution of scipy.stats"),
-        Option("parameters", float, "scipy: its shapes, location and scale", many=True),
-    ),
-    "network": (
-        Option(
-            "name",
-            str,
-            "diagonal, linear, deep or product (default diagonal)",
-            default="diagonal",
-            flag="network",
-        ),
-        Option("depth", int, "deep: number of layers, >= 3 (default 3)"),
-        Option("scales", float, "product: start of each layer over alpha", many=True),
-        Option("scale_u", float, "diagonal: start of u over alpha (default 1)"),
-        Option("scale_v", float, "diagonal: start of v over alpha (default 1)"),
-    ),
-    "dynamics": (
-        Option(
-            "name",
-            str,
-            "gradient_flow, gradient_descent, sgd or stochastic_flow (default gradient_flow)",
-            default="gradient_flow",
-            flag="dynamics",
-        ),
-        Option("step", float, "gradient_descent, sgd: step, > 0"),
-        Option("batch", float, "sgd: samples of one step over n, in (0, 1]"),
-        Option(
-            "sampling",
-            str,
-            "sgd: bernoulli, without_replacement, with_replacement, reshuffle, cyclic or one_pass "
-            "(default bernoulli)",
-        ),
-        Option("momentum", float, "gradient_descent, sgd: heavy ball, in [0, 1) (default 0)"),
-        Option("nesterov", bool, "gradient_descent, sgd: Nesterov's momentum"),
-        Option("label_noise", float, "variance of fresh label noise, >= 0 (default 0)"),
-        Option("temperature", float, "stochastic_flow: step times variance of a weight, >= 0"),
-    ),
-    "solve": (
-        *_TIMES,
-        Option(
-            "points",
-            int,
-            "that many equidistant times from 0 to t-max, in place of --t-eval (default: the "
-            "solver's own times)",
-        ),
-        Option("rtol", float, "relative accuracy, to 0.1 (default 1e-4; 1e-2 in steps)"),
-        Option("seed", int, "seed, >= 0 (default 0)", default=0),
-        Option("out", str, "HDF5 file to write; without it a table is printed"),
-    ),
-    "simulate": (
-        *_TIMES,
-        Option(
-            "points",
-            int,
-            f"that many equidistant times from 0 to t-max, in place of --t-eval (default {POINTS})",
-        ),
-        Option("dimension", int, "dimension d (default 500, or all columns of --data)"),
-        Option("seeds", int, "number of independent draws of the data (default 16)", default=16),
-        Option(
-            "design",
-            str,
-            "law of the entries of X: gaussian, rademacher or student_t (default gaussian)",
-            default="gaussian",
-        ),
-        Option("seed", int, "seed, >= 0 (default 0)", default=0),
-        Option("workers", int, "processes (default: as many as pay)"),
-        Option(
-            "data",
-            str,
-            "your own X (and y, w_star) in place of --design: .npy, .npz, .csv or HDF5; delta is "
-            "that of its shape",
-        ),
-        Option("samples", int, "rows of --data that each draw takes (default: all)"),
-        Option(
-            "targets",
-            str,
-            "targets of --data: given, or planted by the law and sigma2 (default: given if there)",
-            default="given",
-        ),
-        Option("out", str, "HDF5 file to write; without it a table is printed"),
-    ),
-}
 
 _KINDS = {float: "a number", int: "an integer", str: "a string", bool: "true or false"}
 
@@ -197,7 +44,8 @@ def merge(given: Mapping[str, Any], path: str | None = None) -> Settings:
     """
     tables = {} if path is None else read_tables(path)
     settings = {}
-    for table, options in TABLES.items():
+    for table in TABLES:
+        options = options_of(table)
         values = tables.get(table, {})
         chosen = given.get(table)  # of --signal, --network and --dynamics
         if chosen is not None and chosen != values.get("name", options[0].default):
@@ -236,7 +84,7 @@ def read_tables(path: str) -> Settings:
 
 
 def _checked_table(path: str, table: str, content: dict[str, Any]) -> dict[str, Any]:
-    options = {option.name: option for option in TABLES[table]}
+    options = {option.name: option for option in options_of(table)}
     values: dict[str, Any] = {}
     for key, value in content.items():
         name = key.replace("-", "_")
@@ -250,7 +98,7 @@ def _checked_table(path: str, table: str, content: dict[str, Any]) -> dict[str, 
 
 
 def _checked_value(where: str, option: Option, value: Any) -> Any:
-    if option.name == "array" and isinstance(value, list):
+    if option.file and isinstance(value, list):
         option = dataclasses.replace(option, kind=float, many=True)
     items = value if option.many and isinstance(value, list) else [value]
     permitted = (int, float) if option.kind is float else (option.kind,)
@@ -285,21 +133,16 @@ def build_problem(settings: Settings) -> Problem:
     from dmft.dynamics.registry import DYNAMICS, dynamics_from_config
     from dmft.networks.registry import NETWORKS, network_from_config
     from dmft.problem import Problem
-    from dmft.signals import LAWS, signal_from_config
+    from dmft.signals.registry import LAWS, signal_from_config
 
     numbers = _present(settings["problem"])
     if settings["simulate"].get("data") is not None:
         numbers.setdefault("delta", 1.0)  # that of the data takes its place
     if "delta" not in numbers:
         raise ValueError("delta is required: give --delta, or delta in [problem] of --config")
-    signal = _present(settings["signal"])
-    _require_members("signal", signal, LAWS)
-    if isinstance(signal.get("array"), str):
-        signal["array"] = read_array(signal["array"])
-    network = _present(settings["network"])
-    _require_members("network", network, NETWORKS)
-    dynamics = _present(settings["dynamics"])
-    _require_members("dynamics", dynamics, DYNAMICS)
+    signal = _parameters("signal", settings, LAWS)
+    network = _parameters("network", settings, NETWORKS)
+    dynamics = _parameters("dynamics", settings, DYNAMICS)
     return Problem(
         **numbers,
         signal=signal_from_config(signal),
@@ -308,15 +151,23 @@ def build_problem(settings: Settings) -> Problem:
     )
 
 
-def _require_members(table: str, parameters: dict[str, Any], kinds: Mapping[str, type]) -> None:
-    """Raise ValueError for a parameter that belongs to another law or network, or is missing."""
+def _parameters(table: str, settings: Settings, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return what the settings say of a law or network, with files read.
+
+    Raises
+    ------
+    ValueError
+        If a parameter belongs to another law or network, or is missing.
+    """
+    parameters = _present(settings[table])
     name = parameters["name"]
     if name not in kinds:
         raise ValueError(f"{table} must be one of {', '.join(kinds)}; got {name!r}")
     fields = dataclasses.fields(kinds[name])
-    own = [option for option in TABLES[table] if option.name in {f.name for f in fields}]
+    options = options_of(table)
+    own = [option for option in options if option.name in {f.name for f in fields}]
     takes = ", ".join(option.long_option for option in own) or "no parameters"
-    for option in TABLES[table][1:]:
+    for option in options[1:]:
         if option.name in parameters and option not in own:
             raise ValueError(
                 f"{option.long_option} does not belong to {table} {name!r}, which takes {takes}"
@@ -325,6 +176,10 @@ def _require_members(table: str, parameters: dict[str, Any], kinds: Mapping[str,
     missing = [option.long_option for option in own if option.name in required - set(parameters)]
     if missing:
         raise ValueError(f"{table} {name!r} needs {' and '.join(missing)}")
+    for option in own:
+        if option.file and isinstance(parameters.get(option.name), str):
+            parameters[option.name] = read_array(parameters[option.name])
+    return parameters
 
 
 def read_array(path: str) -> np.ndarray:

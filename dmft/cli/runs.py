@@ -19,13 +19,13 @@ from dmft.cli.common import (
     theory_and_simulation,
 )
 from dmft.cli.options import (
-    POINTS,
     Settings,
     build_problem,
     horizon,
     simulation_arguments,
     simulation_times,
 )
+from dmft.cli.tables import POINTS
 from dmft.cli.terminal import Reporter, format_table
 
 if TYPE_CHECKING:

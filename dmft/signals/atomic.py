@@ -166,7 +166,7 @@ class Empirical(Atomic):
     1.5
     """
 
-    array: np.ndarray = vector("the numbers; on the command line a file of them, .npy or text")
+    array: np.ndarray = vector("the numbers, a file of them: .npy or text", file=True)
     name: ClassVar[str] = "empirical"
 
     def atoms(self) -> tuple[np.ndarray, np.ndarray]:
