@@ -153,11 +153,8 @@ class Ensemble(Trajectory):
             dimensions = ("seed_index", "t", "s")[: runs.ndim]
             text = f"each seed: {self.texts[name]}"
             variables[f"{RUNS}{name}"] = Variable(dimensions, runs, text)
-        stats = {
-            name: Variable(("seed_index",), value, name.replace("_", " "), _units(name))
-            for name, value in self.stats.items()
-        }
-        content = Group(variables, groups={"stats": Group(stats)})
+        stats = Group.of_stats(self.stats, ("seed_index",))
+        content = Group(variables, groups={"stats": stats})
         return Record("Simulations of a diagonal network", settings, content)
 
     @classmethod
@@ -200,7 +197,3 @@ def load_ensemble(path: str | PathLike[str]) -> Ensemble:
         If the file is damaged, or holds something else; see `dmft.load`.
     """
     return Ensemble.load(path)
-
-
-def _units(name: str) -> str:
-    return "s" if name.endswith("_time") else "1"

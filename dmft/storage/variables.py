@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-CLOCK = "_time"  # Names in a group of stats that end so are seconds of wall clock.
+WALL_CLOCK = ("wall_time", "compile_time")  # seconds of a clock, which no two runs share
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +111,10 @@ class Group:
         return sizes
 
     @classmethod
-    def of_stats(cls, stats: Mapping[str, Any]) -> Group:
+    def of_stats(cls, stats: Mapping[str, Any], dimensions: tuple[str, ...] = ()) -> Group:
         """Return a dict of scalars, arrays and such dicts as a group; see `as_stats`.
+
+        `dimensions` are those of the arrays; by default each has dimensions of its own.
 
         Examples
         --------
@@ -123,15 +125,16 @@ class Group:
         variables, attributes, groups = {}, {}, {}
         for name, value in stats.items():
             if isinstance(value, Mapping):
-                groups[name] = cls.of_stats(value)
+                groups[name] = cls.of_stats(value, dimensions)
             elif np.ndim(value) == 0:
                 attributes[name] = value
             else:
                 array = np.asarray(value)
                 axes = "_index", *(f"_index_{k}" for k in range(1, array.ndim))
-                dimensions = tuple(f"{name}{axis}" for axis in axes)
-                units = "s" if name.endswith(CLOCK) else "1"
-                variables[name] = Variable(dimensions, array, name.replace("_", " "), units)
+                own = tuple(f"{name}{axis}" for axis in axes)
+                units = "s" if name in WALL_CLOCK else "1"
+                text = name.replace("_", " ")
+                variables[name] = Variable(dimensions or own, array, text, units)
         return cls(variables, attributes, groups)
 
     def as_stats(self) -> dict[str, Any]:
@@ -149,12 +152,12 @@ class Group:
         variables = tuple(
             (name, v.dimensions, v.values.dtype.str, v.values.shape, _bits(v.values))
             for name, v in sorted(self.variables.items())
-            if not name.endswith(CLOCK)
+            if name not in WALL_CLOCK
         )
         attributes = tuple(
             (name, _bits(np.asarray(value)))
             for name, value in sorted(self.attributes.items())
-            if not name.endswith(CLOCK)
+            if name not in WALL_CLOCK
         )
         groups = tuple((name, g.fingerprint()) for name, g in sorted(self.groups.items()))
         return variables, attributes, groups

@@ -88,7 +88,8 @@ def test_infinities_and_nans_survive(solution, tmp_path):
 def test_wall_time_does_not_count(solution):
     for name in ("wall_time", "compile_time"):
         assert replace(solution, stats=solution.stats | {name: 1e9}) == solution
-    assert replace(solution, stats=solution.stats | {"sweeps": 0}) != solution
+    for name in ("sweeps", "error_from_time"):  # the latter is no time
+        assert replace(solution, stats=solution.stats | {name: 0.123}) != solution
     assert replace(solution, message="") != solution
     assert solution != "solution"
 
