@@ -236,7 +236,7 @@ def compare(solution: Solution, ensemble: Ensemble, resolution: float = 0.3) -> 
     >>> problem = dmft.Problem(delta=0.5, alpha=1.0, lam=0.1, sigma2=0.1)
     >>> t = [0.0, 1.0, 2.0]
     >>> ensemble = dmft.simulate(problem, t, dimension=200, seeds=16)
-    >>> dmft.compare(dmft.solve(problem, 2.0, t), ensemble, resolution=0.5).verdict
+    >>> dmft.compare(dmft.solve(problem, 2.0, t), ensemble, resolution=0.8).verdict
     'agree'
     """
     _check(solution, ensemble)

@@ -17,8 +17,8 @@ def shown(value: Any) -> str:
 
     Examples
     --------
-    >>> shown(np.float64(1.1)), shown(np.arange(100))
-    ('1.1', 'array([ 0,  1,  2, ..., 97, 98, 99])')
+    >>> shown(np.float64(1.1)), shown(np.arange(3))
+    ('1.1', 'array([0, 1, 2])')
     """
     if isinstance(value, np.generic):
         return repr(value.item())

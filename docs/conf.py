@@ -14,7 +14,6 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx_gallery.gen_gallery",
 ]
@@ -81,11 +80,16 @@ def _list_public_names(app, docname, source) -> None:
     sections = _SECTIONS | {"More": tuple(set(rooms.values()) - known)}
     lines = []
     for title, members in sections.items():
-        names = [f"   dmft.{name}" for name, room in rooms.items() if room in members]
+        names = [_entry(dmft, name) for name, room in rooms.items() if room in members]
         if names:
-            lines += [f"## {title}", "```{eval-rst}", ".. autosummary::", "   :toctree: generated"]
-            lines += ["   :nosignatures:", "", *names, "```", ""]
+            lines += [f"## {title}", "```{eval-rst}", *names, "```", ""]
     source[0] = source[0].replace("PUBLIC NAMES", "\n".join(lines))
+
+
+def _entry(package, name: str) -> str:
+    if isinstance(getattr(package, name), type):
+        return f".. autoclass:: dmft.{name}\n   :members:\n"
+    return f".. autofunction:: dmft.{name}\n"
 
 
 def setup(app) -> None:

@@ -62,7 +62,7 @@ def largest_stable_step(problem: Problem) -> float:
     >>> round(dmft.largest_stable_step(dmft.Problem(delta=0.5, dynamics=gd)), 4)
     0.3431
     >>> round(dmft.largest_stable_step(dmft.Problem(delta=0.5, dynamics=sgd)), 4)
-    0.333
+    0.3333
 
     References
     ----------

@@ -2,8 +2,8 @@
 When to stop, and how much decay
 ================================
 
-Without weight decay and with noisy labels the test error turns up again. The best time to stop, against the best
-weight decay, without a single simulation.
+Without weight decay and with noisy labels the test error turns up again. The best time to stop,
+against the best weight decay, without a single simulation.
 """
 
 import matplotlib.pyplot as plt

@@ -5,6 +5,7 @@ Theory over simulation
 Test and train error of the default problem, solved in infinite dimension and simulated at d = 300.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import dmft
@@ -17,10 +18,8 @@ ensemble = dmft.simulate(problem, t, dimension=300, seeds=8, workers=1)
 print(solution.message)
 
 # %%
-# The lines are the theory, with a band of its estimated error that is too narrow to be seen; the markers
-# are means over eight draws of the data with two standard errors.
-
-import matplotlib.pyplot as plt
+# The lines are the theory, with a band of its estimated error that is too narrow to be seen; the
+# markers are means over eight draws of the data with two standard errors.
 
 figure, ax = plt.subplots(layout="constrained")
 plot_errors(solution, ensemble, ax)

@@ -2,8 +2,8 @@
 What a single weight does
 =========================
 
-The effective process is the law of one weight over time. From a small start, gradient flow first searches, then
-lets the weights of the signal grow one by one.
+The effective process is the law of one weight over time. From a small start, gradient flow first
+searches, then lets the weights of the signal grow one by one.
 """
 
 import matplotlib.pyplot as plt
