@@ -162,11 +162,8 @@ class Ensemble(Trajectory):
         """Return the ensemble that `record` was made of."""
         content, settings = record.content, dict(record.configuration)
         problem = Problem.from_config(settings.pop("problem"))
-        runs = {
-            name.removeprefix(RUNS): variable.values
-            for name, variable in content.variables.items()
-            if name.startswith(RUNS)
-        }
+        names = [name for name in cls.texts if f"{RUNS}{name}" in content.variables]
+        runs = {name: content[f"{RUNS}{name}"] for name in names}
         stats = content.groups["stats"].as_stats()
         return cls(problem, content["t"], runs=runs, stats=stats, **settings)
 

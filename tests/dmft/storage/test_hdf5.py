@@ -21,6 +21,8 @@ from dmft.storage import hdf5, load
 # solve(Problem(0.5, 1.0, 0.1, 0.1), 4.0, [0, 1, 2, 3, 4], rtol=0.01, rng=7,
 #       grid=Grid([0, 0.5, 1.5, 4], 3)), saved under schema version 1
 SCHEMA_1 = Path(__file__).parents[2] / "data" / "schema1.h5"
+# simulate(Problem(0.5, 1.0, 0.1, 0.1), [0, 1, 3], dimension=20, seeds=3, rng=5), saved by the same
+SCHEMA_1_ENSEMBLE = SCHEMA_1.with_name("schema1_ensemble.h5")
 
 
 # --- what other programs see -------------------------------------------------------------
@@ -191,3 +193,14 @@ def test_file_of_schema_1(tmp_path):
     shutil.copy(SCHEMA_1, tmp_path / "old.h5")
     old.save(tmp_path / "old.h5")
     assert load(tmp_path / "old.h5") == old
+
+
+def test_ensemble_of_schema_1():
+    old = load(SCHEMA_1_ENSEMBLE)
+    assert type(old) is Ensemble
+    assert (old.dimension, old.samples, old.seeds, old.seed) == (20, 10, 3, 5)
+    assert list(old.values) == ["test_error", "train_error", "mean_w", "overlap", "C_w", "C_r"]
+    np.testing.assert_allclose(old.test_error, [0.05, 0.04684504, 0.06118888], rtol=1e-7)
+    error = [0.05343678, 0.01015308, 0.00371341]
+    np.testing.assert_allclose(old.error["train_error"], error, rtol=1e-6)
+    assert old.stats["steps"].tolist() == [12, 14, 15]
