@@ -13,7 +13,7 @@ from dmft.cli.files import run_figure, run_info, run_plot
 from dmft.cli.own_data import run_diagnose
 from dmft.cli.predictions import run_predict, run_saddles
 from dmft.cli.runs import run_benchmark, run_compare, run_simulate, run_solve
-from dmft.cli.sweeps import run_sweep
+from dmft.cli.sweeps import run_report, run_sweep
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "solve": run_solve,
@@ -27,4 +27,5 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "saddles": run_saddles,
     "figure": run_figure,
     "sweep": run_sweep,
+    "report": run_report,
 }

@@ -270,6 +270,14 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _SWEEP
 
 
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="results of any command, or folders of sweeps"
+    )
+    parser.add_argument("--out", metavar="FILE", required=True, help="page to write, .html")
+    parser.add_argument("--title", default="dmft report", help="its title")
+
+
 _COMMANDS = {
     "solve": ("solve the mean-field equations to a stated accuracy", _solve),
     "simulate": ("simulate gradient flow at finite dimension", _simulate),
@@ -282,6 +290,7 @@ _COMMANDS = {
     "saddles": ("compute the saddle-to-saddle path of a data set", _saddles),
     "figure": ("draw a figure of the literature", _figure),
     "sweep": ("solve or simulate over ranges of fields and options", _sweep),
+    "report": ("write one page about results, for any browser", _report),
 }
 
 

@@ -1,4 +1,4 @@
-"""The command that runs a sweep."""
+"""The commands that run a sweep and write a report."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ def run_sweep(arguments: Namespace) -> int:
         save_figure(result.plot(arguments.quantity).figure, picture)
         print(f"wrote {picture}")
     return NOT_DONE if result.failures else DONE
+
+
+def run_report(arguments: Namespace) -> int:
+    """Write one page about files."""
+    from dmft.report import write_report
+
+    print(f"wrote {write_report(arguments.files, arguments.out, arguments.title)}")
+    return DONE
 
 
 def _outcome(result: Sweep, out: str) -> str:

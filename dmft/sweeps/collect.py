@@ -70,6 +70,11 @@ class Sweep(Result):
         return dict(self.description["dimensions"])
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """What the points rest on, by the keys of `dmft.citations`."""
+        return tuple(self.description["sources"])
+
+    @property
     def functions(self) -> list[str]:
         """Names of the functions of time."""
         return [n for n in self.variables if f"{ERROR}{n}" in self.variables]
@@ -128,7 +133,7 @@ class Sweep(Result):
         return cls(record.configuration, dict(record.content.variables))
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Self:
+    def open(cls, path: str | os.PathLike[str]) -> Sweep:
         """Read the points that are in the folder of a sweep, finished or not.
 
         Parameters
@@ -151,7 +156,7 @@ class Sweep(Result):
                 points.append(SweepPoint.load(folder.file(key)))
             except (FileNotFoundError, ValueError):  # not there yet, or damaged
                 points.append(None)
-        return cls(description, collected(description, points))
+        return gathered(description, points)
 
     def _axes_at(self, place: tuple[int, ...]) -> dict[str, Any]:
         at = dict(zip(self.dimensions, place, strict=True))
@@ -159,11 +164,18 @@ class Sweep(Result):
         return {name: axis["values"][at[axis["dimension"]]] for name, axis in axes.items()}
 
 
+def gathered(description: Mapping[str, Any], points: Iterable[SweepPoint | None]) -> Sweep:
+    """Return the sweep of some points, None for those that are missing, in order."""
+    found = list(points)
+    parts = [part for point in found if point for part in point.parts.values()]
+    sources = list(dict.fromkeys(source for part in parts for source in part.sources))
+    return Sweep({**description, "sources": sources}, collected(description, found))
+
+
 def collected(
-    description: Mapping[str, Any], points: Iterable[SweepPoint | None]
+    description: Mapping[str, Any], found: list[SweepPoint | None]
 ) -> dict[str, Variable]:
     """Return the variables of a sweep from its points, in the order of its layout."""
-    found = list(points)
     dimensions = tuple(description["dimensions"])
     shape = tuple(description["dimensions"].values())
 

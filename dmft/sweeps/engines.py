@@ -18,6 +18,9 @@ from dmft.validation import require_integer
 # workers with it would take a fourth.
 ATTEMPTS = 3
 
+# Seconds in which a scheduler answers: it is running already, on the same network.
+PATIENCE = 10.0
+
 Outcomes = Generator[tuple[int, Any], None, None]
 Lost = Callable[[Exception], Any]
 
@@ -78,6 +81,8 @@ class Dask:
         If dask.distributed is not installed.
     OSError
         If there is no scheduler at the address.
+    ValueError
+        If a worker has more than one thread, in which points would get in each other's way.
     """
 
     def __init__(self, scheduler: Any) -> None:
@@ -87,8 +92,19 @@ class Dask:
         except ImportError as error:
             raise ImportError("a scheduler needs Dask: pip install 'dmft[dask]'") from error
         self._own = not isinstance(scheduler, Client)
-        self._client = Client(scheduler, timeout=10.0) if self._own else scheduler
-        self.workers = sum(self._client.nthreads().values())
+        self._client = Client(scheduler, timeout=PATIENCE) if self._own else scheduler
+        threads = self._client.nthreads()
+        self.workers = len(threads)
+        if max(threads.values(), default=1) > 1:
+            self._close()
+            raise ValueError(
+                "the workers of the scheduler must have one thread each: start them with "
+                f"--nthreads 1; got {max(threads.values())}"
+            )
+
+    def _close(self) -> None:
+        if self._own:
+            self._client.close()
 
     def __call__(
         self, function: Callable[[Any], Any], items: Sequence[Any], lost: Lost
@@ -112,8 +128,7 @@ class Dask:
                     yield index, future.result()
         finally:
             client.cancel(futures)
-            if self._own:
-                client.close()
+            self._close()
 
 
 def _allow_failures(dask_scheduler: Any) -> None:

@@ -87,6 +87,8 @@ class Part:
         Functions of one time and their errors.
     texts : dict of str to str
         What each function is.
+    sources : list of str
+        What the result rests on, by the keys of `dmft.citations`.
     whole : Group, optional
         Everything that the result stores.
     """
@@ -98,12 +100,13 @@ class Part:
     values: dict[str, np.ndarray]
     error: dict[str, np.ndarray]
     texts: dict[str, str]
+    sources: list[str]
     whole: Group | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return all but the numbers, as JSON values."""
         names = {"kind": self.kind, "success": self.success, "message": self.message}
-        return {**names, "texts": self.texts}
+        return {**names, "texts": self.texts, "sources": self.sources}
 
     def group(self) -> Group:
         """Return the numbers; a row of `functions` is a function, then come their errors."""
@@ -255,6 +258,7 @@ def _part(result: Any, keep: str) -> Part:
         values={name: result.values[name] for name in names},
         error={name: result.error[name] for name in names},
         texts={name: result.texts[name] for name in names},
+        sources=list(result.sources),
         whole=whole,
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 from dmft import __version__, compilation
 from dmft.storage import configuration_of
 from dmft.sweeps.axes import TASKS, Layout, changed, lay_out, require_known, split
-from dmft.sweeps.collect import Sweep, collected, labels
+from dmft.sweeps.collect import Sweep, gathered, labels
 from dmft.sweeps.engines import ATTEMPTS, Engine, engine_for
 from dmft.sweeps.folder import Folder, finished, folder_of
 from dmft.sweeps.point import CURVES, FAILED, KEEP, SweepPoint, Task, compute, option_names, task_of
@@ -173,7 +173,7 @@ def sweep(
             _compile(tasks)
             for index, point in _run(engine, orders, len(chosen), progress):
                 points[waiting[index]] = point
-    return Sweep(description, collected(description, points))
+    return gathered(description, points)
 
 
 def _run(
