@@ -10,7 +10,7 @@ import numpy as np
 
 from dmft.dynamics.base import ON_STEP
 from dmft.equations.observables import LONG_NAMES
-from dmft.equations.steps import StepKernels, descent_of, responses, sample_layers
+from dmft.equations.steps import StepKernels, responses, sample_layers, with_step
 from dmft.solution import Paths, Solution
 from dmft.storage import Group, Variable
 from dmft.trajectory import Functions
@@ -24,8 +24,9 @@ class StepSolution(Solution):
 
     Times are t = k step. Responses are per step: R_w(t_k, t_l) = E d theta_k/d f_l for a field
     added to h_l in the update, 0 for l >= k (a flow's R_w is the limit of R_w/step), and R_r
-    leaves out the 1 at equal steps. The train error is that before step k, label noise of the
-    training left out. `grid` and `averages` are None.
+    leaves out the 1 at equal steps. Of a `StochasticFlow` they are densities in time, as a flow's,
+    and paths are those of the smallest steps that were taken. The train error is that before step
+    k, label noise of the training left out. `grid` and `averages` are None.
 
     Parameters
     ----------
@@ -34,7 +35,8 @@ class StepSolution(Solution):
     status : int
         0 success; 1 error above the tolerance; 3 unstable, so that the averages have no meaning.
     stats : dict
-        steps, paths, systems (independent sets of paths), rounds, error_over_tolerance, wall_time
+        steps, extrapolated (whether from larger ones), paths, systems (independent sets of
+        paths), rounds, error_over_tolerance, wall_time
         and compile_time in seconds.
     """
 
@@ -48,7 +50,9 @@ class StepSolution(Solution):
     }
 
     def _freeze_state(self) -> None:
-        object.__setattr__(self, "kernels", StepKernels(*map(read_only, self.kernels)))
+        memory, factor, step = self.kernels
+        frozen = StepKernels(read_only(memory), read_only(factor), step)
+        object.__setattr__(self, "kernels", frozen)
 
     def __call__(self, t: Any) -> Functions:
         """Return the observables at times that are among those of the solution.
@@ -77,7 +81,7 @@ class StepSolution(Solution):
         before = np.maximum(after - 1, 0)
         nearer = np.abs(self.t[before] - times) < np.abs(self.t[after] - times)
         place = np.where(nearer, before, after)
-        off = ~(np.abs(self.t[place] - times) <= ON_STEP * descent_of(self.problem).step)
+        off = ~(np.abs(self.t[place] - times) <= ON_STEP * self.kernels.step)
         if np.any(off):
             raise ValueError(
                 f"{name} must be among the times of the solution, which was solved in steps; got "
@@ -87,10 +91,10 @@ class StepSolution(Solution):
 
     def sample_paths(self, n: int, rng: Rng = None) -> Paths:
         """Draw trajectories of one coordinate at the times `t`; see `Solution.sample_paths`."""
-        problem, step = self.problem, descent_of(self.problem).step
+        problem, step = self.problem, self.kernels.step
         layers, h, w_star = self._layers(n, rng)
         H = np.concatenate([np.zeros((n, 1)), np.cumsum(step * h, axis=1)], axis=1)
-        H = H[:, descent_of(problem).steps_of(self.t)]
+        H = H[:, self._steps]
         network = problem.mirror
         w = np.stack([network.output_weight(x) for x in np.moveaxis(layers, -1, 0)], axis=1)
         pair = network.layer_pair(problem.alpha, problem.lam, np.zeros((1, 1)), np.zeros(1))
@@ -109,8 +113,14 @@ class StepSolution(Solution):
         check_rng(rng)
         generator = np.random.default_rng(self.seed if rng is None else rng)
         w_star = self.problem.signal.sample(generator, n)
-        layers, h = sample_layers(self.problem, self.kernels, w_star, generator)
-        return layers[..., descent_of(self.problem).steps_of(self.t)], h, w_star
+        walked = with_step(self.problem, self.kernels.step)
+        layers, h = sample_layers(walked, self.kernels, w_star, generator)
+        return layers[..., self._steps], h, w_star
+
+    @property
+    def _steps(self) -> np.ndarray:
+        """Steps of `kernels` at or next to the times `t`, shape (T,)."""
+        return np.rint(self.t / self.kernels.step).astype(int)
 
     @property
     def _t_max(self) -> float:
@@ -118,7 +128,7 @@ class StepSolution(Solution):
 
     @staticmethod
     def _state(solver: Group) -> dict[str, Any]:
-        kernels = StepKernels(solver["memory"], solver["factor"])
+        kernels = StepKernels(solver["memory"], solver["factor"], float(solver.attributes["step"]))
         return {"grid": None, "averages": None, "kernels": kernels}
 
     def _state_group(self) -> Group:
@@ -131,5 +141,6 @@ class StepSolution(Solution):
                 "z": Variable(("z",), np.arange(columns), "index of independent normals"),
                 "memory": Variable(("k", "l"), self.kernels.memory, "R_w/delta that steps keep"),
                 "factor": Variable(("k", "z"), self.kernels.factor, "factor of the noise"),
-            }
+            },
+            {"step": float(self.kernels.step)},
         )

@@ -57,6 +57,11 @@ class Dynamics(Parameters, ABC):
         """Return the distinct times next to some times (T,) at which there are values."""
         return times
 
+    @property
+    def rates(self) -> tuple[float, float] | None:
+        """Temperature and rate of the label noise of the limit of small steps; None without one."""
+        return None
+
     def noise_rate(self, square: np.ndarray) -> np.ndarray:
         """Return the rate of the white noise of small steps, from E r^2 of the residual."""
         return np.zeros_like(square)
@@ -109,6 +114,15 @@ class Descent(Dynamics):
     def selection(self) -> Selection:
         """Which samples the steps see."""
         raise NotImplementedError
+
+    @property
+    def rates(self) -> tuple[float, float] | None:
+        """Of independent steps without momentum."""
+        selection = self.selection
+        if self.momentum or selection.epoch != 1 or selection.classes != 1:
+            return None
+        nu = selection.variance
+        return self.step * nu, self.step * (1 + nu) * self.label_noise
 
     def noise_rate(self, square: np.ndarray) -> np.ndarray:
         """Return step (nu E r^2 + (1 + nu) label_noise)."""

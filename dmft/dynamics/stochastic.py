@@ -37,7 +37,13 @@ class StochasticFlow(Dynamics):
     temperature: float = number("step times the variance of a sample's weight", low=0.0)
     label_noise: float = label_noise_field()
     name: ClassVar[str] = "stochastic_flow"
+    default_rtol: ClassVar[float] = 1e-2
     noisy: ClassVar[bool] = True
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Temperature and label noise."""
+        return self.temperature, self.label_noise
 
     def noise_rate(self, square: np.ndarray) -> np.ndarray:
         """Return temperature E r^2 + label_noise."""

@@ -26,12 +26,13 @@ of V. A Cholesky factor of C_y itself would multiply rounding errors by all its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from dmft.dynamics.base import Descent
+from dmft.dynamics.small_step import SmallStep
 from dmft.problem import Problem
 from dmft.solvers.lanes import LANES
 from dmft.solvers.recursions import Responses
@@ -78,6 +79,15 @@ def descent_of(problem: Problem) -> Descent:
     dynamics = problem.dynamics
     assert isinstance(dynamics, Descent)
     return dynamics
+
+
+def with_step(problem: Problem, step: float) -> Problem:
+    """Return the problem whose dynamics has the same limit of small steps, but this step."""
+    if getattr(problem.dynamics, "step", None) == step:
+        return problem
+    rates = problem.dynamics.rates
+    assert rates is not None
+    return replace(problem, dynamics=SmallStep(step, *rates))
 
 
 def march(problem: Problem, steps: int, draws: Draws) -> March:
@@ -197,16 +207,18 @@ def _residual_response(
 
 
 class StepKernels(NamedTuple):
-    """What a coordinate's law needs: memory (K, K) R/delta, and factor (K, D) of x = factor z."""
+    """What a coordinate's law needs: memory (K, K) R/delta, factor (K, D) of x = factor z, step."""
 
     memory: np.ndarray
     factor: np.ndarray
+    step: float
 
 
 def kernels(path: March) -> StepKernels:
     """Return the kernels of the first system."""
     factor = path.factor[0]
-    return StepKernels(path.memory[0], factor[:, np.any(factor != 0, axis=0)])
+    used = np.any(factor != 0, axis=0)
+    return StepKernels(path.memory[0], factor[:, used], descent_of(path.problem).step)
 
 
 def sample_layers(

@@ -140,16 +140,13 @@ def solve(
     if rtol is None:
         rtol = problem.dynamics.default_rtol
     seed = recorded_seed(rng)
-    if problem.dynamics.in_steps:
+    tolerance, limits = Tolerance.of(rtol, atol), Limits.of(max_time, max_memory)
+    if problem.dynamics.in_steps or problem.dynamics.noisy:
         from dmft.solver.steps import solve_in_steps  # flows do without
 
-        _require_unset(problem, grid=grid, rule=rule, max_time=max_time)
-        return solve_in_steps(problem, t_max, t_eval, Tolerance.of(rtol, atol), seed, progress)
-    if problem.dynamics.noisy:
-        raise ValueError(f"dynamics {problem.dynamics!r} cannot be solved yet; take small steps")
-    tolerance = Tolerance.of(rtol, atol)
+        _require_unset(problem, grid=grid, rule=rule)
+        return solve_in_steps(problem, t_max, t_eval, tolerance, seed, limits.seconds, progress)
     times = _checked(t_max, t_eval, grid, rule, max_sweeps)
-    limits = Limits.of(max_time, max_memory)
     # an iteration that diverges is reported by the solution
     with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return _solve(

@@ -77,3 +77,46 @@ def test_unstable_training_is_a_result():
     assert solution.status == 3
     assert not solution.success
     assert "Unstable" in solution.message
+
+
+# --- small steps -------------------------------------------------------------------------------
+
+
+def linear(dynamics):
+    return dmft.Problem(delta=0.5, sigma2=0.1, network="linear", dynamics=dynamics)
+
+
+def test_stochastic_flow_without_noise_is_the_flow():
+    times = [0.0, 0.37, 1.0]
+    flow = dmft.solve(linear(dmft.GradientFlow()), 1.0, times)
+    limit = dmft.solve(linear(dmft.StochasticFlow(0.0)), 1.0, times, rtol=1e-3)
+    assert limit.success
+    for name in ("test_error", "train_error", "C_w"):
+        difference = np.abs(limit.values[name] - flow.values[name])
+        assert np.all(difference <= limit.error[name] + flow.error[name] + 1e-12), name
+    # densities of the response: -1 at equal times, decaying
+    np.testing.assert_allclose(limit.R_w[2, 1], flow.R_w[2, 1], rtol=5e-3)
+
+
+def test_small_steps_are_extrapolated_to_what_they_give(monkeypatch):
+    problem = linear(dmft.SGD(0.005, 1 / 21, label_noise=0.01))  # temperature 0.1
+    exact = dmft.solve(problem, 1.0, [0.0, 0.5, 1.0])
+    monkeypatch.setattr("dmft.solver.step_rounds.MANY_STEPS", 100)
+    monkeypatch.setattr("dmft.solver.step_rounds.COARSEST", 0.4)
+    quick = dmft.solve(problem, 1.0, [0.0, 0.5, 1.0])
+    assert quick.stats["extrapolated"]
+    assert not exact.stats["extrapolated"]
+    assert quick.stats["steps"] < 120
+    for name in ("test_error", "train_error"):
+        np.testing.assert_allclose(quick.values[name], exact.values[name], rtol=3e-3)
+        assert np.all(np.abs(quick.values[name] - exact.values[name]) <= quick.error[name] + 1e-9)
+
+
+def test_noise_of_small_steps_is_a_diagonal_network_s_decay():
+    """The stochastic flow of a diagonal network: the noise shrinks u v like a weight decay."""
+    problem = dmft.Problem(delta=0.5, dynamics=dmft.StochasticFlow(0.0, label_noise=0.4))
+    solution = dmft.solve(problem, 0.5, [0.0, 0.5], rtol=0.1)
+    paths = solution.sample_paths(4000, 1)
+    product = np.mean(np.log(paths.u[:, -1] * paths.v[:, -1]))
+    # log(u v) falls at the rate label_noise/(4 delta) and, at finite steps h, by h int h^2/4 more
+    assert product == pytest.approx(-0.5 * 0.4 / 2.0, rel=0.15)

@@ -5,7 +5,7 @@ import pytest
 
 import dmft
 from dmft.equations.steps import march, observables
-from dmft.solver.steps import _exact_draws, _random_draws
+from dmft.solver.step_draws import exact_draws, random_draws
 
 SPARSE = {"delta": 0.5, "sigma2": 0.1}
 
@@ -65,7 +65,7 @@ def test_law_of_the_target_enters_linear_networks_by_two_moments():
 
 def values_of(dynamics, steps=13, count=64, **settings):
     problem = dmft.Problem(**{**SPARSE, **settings}, dynamics=dynamics)
-    draws = _random_draws(problem, steps, count, np.eye(2 * steps + 1), 0, range(2))
+    draws = random_draws(problem, steps, count, np.eye(2 * steps + 1), 0, range(2))
     return observables(march(problem, steps, draws), np.arange(steps))
 
 
@@ -88,7 +88,7 @@ def test_one_step_by_hand():
     """After one step theta = -eta (theta_0 + noise) - w* , exactly."""
     step, batch = 0.1, 0.25
     problem = dmft.Problem(**SPARSE, network="linear", dynamics=dmft.SGD(step, batch))
-    values = observables(march(problem, 2, _exact_draws(problem, np.array([1]))), np.arange(2))
+    values = observables(march(problem, 2, exact_draws(problem, 2)), np.arange(2))
     power, nu = 0.1, 1 / batch - 1
     # h_0 = -w* + sqrt((E w*^2 + sigma2)(1 + nu)/delta) z and theta_1 = -w* - eta h_0
     variance = (power + 0.1) * (1 + nu) / 0.5

@@ -1,0 +1,247 @@
+"""Marches of some number of paths: with the steps asked for, or extrapolated from larger ones.
+
+Many small steps are not taken: with the same temperature and label noise in the limit, values at
+steps h, h/2 and h/4 are extrapolated linearly in h to the step asked for (0 for `StochasticFlow`),
+
+    v = v(h/4) + [v(h/4) - v(h/2)] (h/4 - step)/(h/4),
+
+once from h/2 and h/4 and once from h and h/2; the difference of the two is the error in time. What
+is left is of order h^2. Between the steps values are interpolated linearly, to the same order.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from dmft.dynamics.base import ON_STEP, Descent
+from dmft.equations.steps import March, StepKernels, kernels, march, observables, with_step
+from dmft.problem import Problem
+from dmft.solver.step_draws import exact_draws, random_draws, strata, with_target
+
+SYSTEMS = 8  # sets of paths whose spread gives the error: Student's factor is 2.4, for 4 it is 3.2
+FIRST_PATHS = 32
+LARGEST_PATHS = 8192
+# Products of one round. A path of K steps has K^3/6 in the sweeps of its response, at 0.1 to 0.2 ns
+# each where that was measured, and about 40 K^2 elsewhere: twenty to forty seconds.
+LARGEST_WORK = 2e11
+LINEAR_STEPS = 1500  # of a linear network, whose march then takes a minute
+CHUNK = 2.5e8  # bytes that the coefficients of the systems marched at once may take
+# Steps from which larger ones are tried: fewer take less than a second at one per cent.
+MANY_STEPS = 300
+# The coarsest step over 2/(largest eigenvalue at the start), where gradient descent is unstable.
+COARSEST = 0.35
+LEAST_STEPS = 16
+LEVELS = 3
+
+
+@dataclass(frozen=True)
+class Round:
+    """Values of each system, shape (S, ...), and what the next round needs.
+
+    `time_error` is the part of the error that larger steps cause; empty where there are none.
+    """
+
+    count: int
+    values: dict[str, np.ndarray]
+    time_error: dict[str, np.ndarray]
+    directions: tuple[np.ndarray, ...]
+    kernels: StepKernels
+
+    def mean(self, name: str) -> np.ndarray:
+        """Return the mean over the systems."""
+        return self.values[name].mean(axis=0)
+
+    @property
+    def finite(self) -> bool:
+        """Whether nothing has overflown."""
+        return bool(np.all(np.isfinite(self.values["test_error"])))
+
+    @property
+    def spread(self) -> float:
+        """Largest standard deviation of the test error over its mean."""
+        test = self.values["test_error"]
+        return float(np.max(test.std(axis=0) / np.maximum(test.mean(axis=0), 1e-300)))
+
+
+class _Level(NamedTuple):
+    """Steps of one size; each time is a mixture of the steps before and after it."""
+
+    problem: Problem
+    steps: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    share: np.ndarray
+    unit: float
+
+
+@dataclass(frozen=True)
+class Marches:
+    """How the times asked for are reached: one size of steps, or three and what they tend to.
+
+    Parameters
+    ----------
+    problem : Problem
+    t : ndarray, shape (T,)
+        Times.
+    step : float
+        Step asked for, 0 for the limit.
+    coarse : int
+        Number of the largest steps until the last time, or 0 where steps are as asked for.
+    """
+
+    problem: Problem
+    t: np.ndarray
+    step: float
+    coarse: int = 0
+
+    @classmethod
+    def of(cls, problem: Problem, t: np.ndarray) -> Marches:
+        """Choose the steps."""
+        descent = problem.dynamics
+        step = descent.step if isinstance(descent, Descent) else 0.0
+        steps = float(t[-1]) / step if step else math.inf
+        if descent.rates is None or steps < MANY_STEPS or t[-1] == 0:
+            return cls(problem, t, step)
+        network, at = problem.mirror, np.zeros((1, 1))
+        D = float(network.hessian_inverse(problem.alpha, problem.lam, at, np.zeros(1))[0, 0])
+        edge = 2.0 / (D * (1 + problem.delta**-0.5) ** 2 + problem.lam)
+        coarse = max(LEAST_STEPS, math.ceil(float(t[-1]) / (COARSEST * edge)))
+        return cls(problem, t, step, coarse if 8 * coarse < steps else 0)
+
+    def finer(self) -> Marches:
+        """Return the same with steps of half the size."""
+        return Marches(self.problem, self.t, self.step, 2 * self.coarse)
+
+    @property
+    def finest(self) -> int:
+        """Number of the smallest steps."""
+        return 4 * self.coarse if self.coarse else round(float(self.t[-1]) / self.step)
+
+    def most_paths(self) -> int:
+        """Return the largest number of paths a stratum, a power of two; 0 if all are too many."""
+        steps = float(self.finest + 1)
+        if self.problem.mirror.linear:
+            return FIRST_PATHS if steps <= LINEAR_STEPS else 0
+        each = SYSTEMS * strata(self.problem) * (steps**3 / 6 + 40 * steps**2)
+        fit = LARGEST_WORK / each
+        return min(LARGEST_PATHS, 2 ** math.floor(math.log2(fit))) if fit >= 2 * FIRST_PATHS else 0
+
+    def most_steps(self) -> int:
+        """Return about the largest number of steps that can be taken."""
+        if self.problem.mirror.linear:
+            return LINEAR_STEPS
+        paths = SYSTEMS * strata(self.problem) * 2 * FIRST_PATHS
+        return int((6 * LARGEST_WORK / paths) ** (1 / 3))
+
+    def round(self, count: int, last: Round | None, rng: int) -> Round:
+        """March `count` paths a stratum of every system; of a linear network only one, exactly."""
+        levels = self._levels()
+        known = last.directions if last is not None else ()
+        parts = [
+            _march(level, count, known[i] if i < len(known) else None, rng)
+            for i, level in enumerate(levels)
+        ]
+        fine = parts[-1]
+        values, time_error = fine.values, {}
+        if self.coarse:
+            pairs = [
+                {k: _extrapolated(a.values[k], b.values[k], h, self.step) for k in values}
+                for a, b, h in zip(parts[:-1], parts[1:], self._sizes()[1:], strict=True)
+            ]
+            values = pairs[-1]
+            time_error = {k: np.abs(np.mean(values[k] - pairs[0][k], axis=0)) for k in values}
+        directions = tuple(d for part in parts for d in part.directions)
+        return Round(fine.count, values, time_error, directions, fine.kernels)
+
+    def _sizes(self) -> list[float]:
+        """Return the sizes of the steps, the largest first."""
+        if not self.coarse:
+            return [self.step]
+        return [float(self.t[-1]) / (self.coarse * 2**i) for i in range(LEVELS)]
+
+    def _levels(self) -> list[_Level]:
+        return [self._level(size) for size in self._sizes()]
+
+    def _level(self, size: float) -> _Level:
+        place = self.t / size
+        nearest = np.rint(place)
+        on_step = np.abs(place - nearest) <= ON_STEP * np.maximum(1.0, nearest)
+        low = np.where(on_step, nearest, np.floor(place)).astype(int)
+        high = np.where(on_step, low, low + 1)
+        steps = np.union1d(low, high)
+        before, after = np.searchsorted(steps, low), np.searchsorted(steps, high)
+        share = np.where(on_step, 0.0, place - low)
+        unit = (self.step or 1.0) / size
+        return _Level(with_step(self.problem, size), steps, before, after, share, unit)
+
+
+def _extrapolated(coarse: np.ndarray, fine: np.ndarray, size: float, step: float) -> np.ndarray:
+    """Return the values at `step` from those at steps of twice `size` and of `size`."""
+    return fine + (fine - coarse) * (size - step) / size
+
+
+def _march(level: _Level, count: int, directions: np.ndarray | None, rng: int) -> Round:
+    """Return the round of one size of steps."""
+    problem, steps = level.problem, int(level.steps[-1]) + 1
+    if problem.mirror.linear:
+        return _values(level, march(problem, steps, exact_draws(problem, steps)))
+    if directions is None:
+        directions = with_target(np.eye(2 * steps)[:, : 2 * FIRST_PATHS])
+    coefficients = 8.0 * 16 * steps * strata(problem) * count
+    chunk = int(np.clip(CHUNK / coefficients, 1, SYSTEMS))
+    parts = []
+    for first in range(0, SYSTEMS, chunk):
+        systems = range(first, min(first + chunk, SYSTEMS))
+        draws = random_draws(problem, steps, count, directions, rng, systems)
+        parts.append(_values(level, march(problem, steps, draws)))
+    values = {k: np.concatenate([p.values[k] for p in parts]) for k in parts[0].values}
+    return Round(count, values, {}, parts[0].directions, parts[0].kernels)
+
+
+def _values(level: _Level, path: March) -> Round:
+    """Return what a march gives at the times of its level."""
+    raw = observables(path, level.steps)
+    for name in ("R_w", "R_r"):
+        raw[name] = raw[name] * level.unit
+    raw = {name: _interpolated(level, value) for name, value in raw.items()}
+    values = _named(level.problem, raw)
+    return Round(path.draws.normals.shape[1], values, {}, _directions(path), kernels(path))
+
+
+def _interpolated(level: _Level, values: np.ndarray) -> np.ndarray:
+    """Return values (S, T) or (S, T, T) at the level's times from those at its steps."""
+    for axis in range(1, values.ndim):
+        low, high = (np.take(values, i, axis=axis) for i in (level.before, level.after))
+        share = level.share.reshape((-1,) + (1,) * (values.ndim - 1 - axis))
+        values = low + share * (high - low)
+    return values
+
+
+def _named(problem: Problem, raw: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Add the one-time functions of `Solution` to what a march gives."""
+    C_w = np.diagonal(raw["C_w"], axis1=1, axis2=2)
+    power = problem.signal.second_moment
+    norm_w = np.maximum(C_w + 2 * raw["overlap"] - power, 0.0)
+    size = np.sqrt(norm_w * power)
+    return {
+        "test_error": 0.5 * C_w,
+        "train_error": 0.5 * np.diagonal(raw["C_r"], axis1=1, axis2=2),
+        "mean_w": raw["mean_w"],
+        "overlap": raw["overlap"],
+        "norm_w": norm_w,
+        "alignment": np.divide(raw["overlap"], size, out=np.zeros_like(size), where=size > 1e-12),
+        **{name: raw[name] for name in ("C_w", "R_w", "C_r", "R_r")},
+    }
+
+
+def _directions(path: March) -> tuple[np.ndarray, ...]:
+    """Return the directions of z along which the integrated gradient varies most, (D, r)."""
+    drift = np.cumsum(path.drive.mean(axis=0), axis=0)
+    if path.problem.mirror.linear or not np.all(np.isfinite(drift)):
+        return ()
+    _, _, right = np.linalg.svd(drift, full_matrices=False)
+    return (with_target(right.T),)
