@@ -22,6 +22,7 @@ _HOME = {
     "SGD": "dynamics.sgd",
     "StochasticFlow": "dynamics.stochastic",
     "QuadraticProblem": "quadratic.problem",
+    "QuadraticSolution": "quadratic.solution",
     "QuadraticEnsemble": "quadratic.simulation",
     "Bernoulli": "signals",
     "BernoulliGaussian": "signals",

@@ -54,6 +54,7 @@ class QuadraticProblem:
 
     # Where the verbs of `dmft` find what they do for this model.
     verbs: ClassVar[dict[str, str]] = {
+        "solve": "dmft.quadratic.solve",
         "simulate": "dmft.quadratic.simulation",
         "steady_state": "dmft.quadratic.steady_state",
     }

@@ -36,6 +36,7 @@ from dmft.equations.assembly import build_residual
 from dmft.equations.averages import Averages
 from dmft.equations.noise_rules import NoiseRule, QuadraticRule, SparseRule
 from dmft.equations.observables import TWO_TIME, one_time_functions, two_time_functions
+from dmft.models import for_every_model
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
 from dmft.solution import Solution
@@ -68,6 +69,7 @@ from dmft.validation import (
 )
 
 
+@for_every_model
 def solve(
     problem: Problem,
     t_max: float,
