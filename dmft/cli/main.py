@@ -167,7 +167,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     )
     for table, names in (
         ("simulate", ("dimension", "seeds", "design", "seed", "workers")),
-        ("solve", ("rtol",)),
+        ("solve", ("rtol", "atol", "max_time", "max_memory")),
     ):
         group = parser.add_argument_group(table)
         for option in options_of(table):

@@ -25,7 +25,7 @@ from dmft.cli.options import (
     simulation_arguments,
     simulation_times,
 )
-from dmft.cli.tables import POINTS
+from dmft.cli.tables import MAX_TIME, POINTS
 from dmft.cli.terminal import Reporter, format_table
 
 if TYPE_CHECKING:
@@ -120,12 +120,18 @@ def _solved(
     from dmft.solver.solve import solve
 
     options = settings["solve"]
+    max_time = options["max_time"]
+    if max_time is None and not problem.dynamics.in_steps:
+        max_time = MAX_TIME
     return solve(
         problem,
         t_max,
         t_eval,
         rtol=options["rtol"],
         rng=options["seed"],
+        atol=options["atol"],
+        max_time=max_time,
+        max_memory=options["max_memory"],
         progress=reporter.stage,
     )
 

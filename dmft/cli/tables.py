@@ -63,6 +63,9 @@ _TIMES = (
 )
 
 # The tables whose options are parameters of the library's classes: see `options_of`.
+# Whoever starts a solve at a terminal gets an answer in ten minutes; in Python there is no limit.
+MAX_TIME = 600.0
+
 _DESCRIBED = ("problem", "signal", "network", "dynamics")
 
 _OWN: dict[str, tuple[Option, ...]] = {
@@ -75,6 +78,19 @@ _OWN: dict[str, tuple[Option, ...]] = {
             "solver's own times)",
         ),
         Option("rtol", float, "relative accuracy, to 0.1 (default 1e-4; 1e-2 in steps)"),
+        Option(
+            "atol",
+            float,
+            "absolute accuracy, >= 0; 0 means relative however small a value is (default 1e-3 rtol "
+            "times the largest value)",
+        ),
+        Option(
+            "max_time",
+            float,
+            "seconds, > 0, after which the best result so far is given, with exit code 1 (default "
+            f"{MAX_TIME:g}; none in steps)",
+        ),
+        Option("max_memory", float, "bytes that a solve may take, >= 3e8 (default 1e9)", 1e9),
         Option("seed", int, "seed, >= 0 (default 0)", default=0),
         Option("out", str, "HDF5 file to write; without it a table is printed"),
     ),

@@ -125,6 +125,38 @@ def test_a_solve_that_does_not_converge_exits_with_1_and_still_gives_its_values(
     assert not load(path).success
 
 
+@pytest.mark.parametrize("config", [False, True])
+def test_accuracy_and_limits_reach_the_solver(monkeypatch, tmp_path, config, solution):
+    given = {}
+
+    def record(*arguments, **options):
+        given.update(options)
+        return solution
+
+    monkeypatch.setitem(vars(sys.modules["dmft.solver.solve"]), "solve", record)
+    words = [*QUICK]
+    assert main(["solve", *words]) == 0
+    expected = {"atol": None, "max_time": 600.0, "max_memory": 1e9}
+    assert {name: given[name] for name in expected} == expected
+    if config:
+        path = tmp_path / "run.toml"
+        path.write_text("[solve]\natol = 0\nmax-time = 5\nmax-memory = 5e8\n")
+        words += ["--config", str(path)]
+    else:
+        words += ["--atol", "0", "--max-time", "5", "--max-memory", "5e8"]
+    assert main(["solve", *words]) == 0
+    assert (given["atol"], given["max_time"], given["max_memory"]) == (0, 5, 5e8)
+
+
+def test_a_solve_that_runs_out_of_time_exits_with_1_and_its_best_values(tmp_path, capsys):
+    path = tmp_path / "run.h5"
+    words = ["--delta", "1", "--alpha", "1e-3", "--sigma2", "0.5", "--t-max", "1000"]
+    limits = ["--rtol", "1e-8", "--max-time", "0.5"]
+    assert main(["solve", *words, *limits, "--out", str(path)]) == 1
+    assert "max_time" in capsys.readouterr().err
+    assert load(path).status == 3
+
+
 # --- configuration ---------------------------------------------------------------------------
 
 
