@@ -322,7 +322,7 @@ def start_rows(repeats: int) -> Iterator[list[Any]]:
 # --- profile ----------------------------------------------------------------------------------
 
 GROUPS = ("path solves", "responses", "kernels, linear algebra", "rest")
-COMPILED, RESPONSES = "solvers/volterra.py", ("response", "sum")
+COMPILED = {"solvers/volterra.py": GROUPS[0], "solvers/responses.py": GROUPS[1]}
 LINEAR_ALGEBRA = (
     "linalg", "dmft/kernels.py", "solvers/causal_operators.py", "solvers/collocation.py",
     "solvers/principal_modes.py", "solvers/fixed_point.py",
@@ -376,8 +376,9 @@ def profile(number: int) -> Profile:
 
 def group(file: str, name: str) -> str:
     """Return the group of a function in the profile, which lists compiled ones too."""
-    if file.endswith(COMPILED):
-        return GROUPS[1] if any(part in name for part in RESPONSES) else GROUPS[0]
+    for end, name_of_group in COMPILED.items():
+        if file.endswith(end):
+            return name_of_group
     if any(part in file for part in LINEAR_ALGEBRA):
         return GROUPS[2]
     return GROUPS[2] if "/dmft/" in file and name in LINEAR_FUNCTIONS else GROUPS[3]

@@ -17,7 +17,14 @@ from dmft.parallel import unordered_map
 
 FLOW = tuple(
     f"dmft.solvers.{name}"
-    for name in ("causal_operators", "principal_modes", "scalar_maps", "stretching", "volterra")
+    for name in (
+        "causal_operators",
+        "principal_modes",
+        "responses",
+        "scalar_maps",
+        "stretching",
+        "volterra",
+    )
 )
 """Modules of the compiled functions of gradient flow; each has a function `compile_functions`."""
 

@@ -359,13 +359,3 @@ class Solution(Trajectory):
 
 def _functions(values: Mapping[str, np.ndarray]) -> Functions:
     return values if isinstance(values, Functions) else Functions(values)
-
-
-def evaluate(
-    problem: Problem, grid: Grid, averages: Averages, t: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Return every observable and two-time function at the times t (T,); see `Solution`."""
-    return {
-        **one_time_functions(problem, grid, averages, t),
-        **two_time_functions(problem, grid, averages, t),
-    }

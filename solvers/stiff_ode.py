@@ -85,9 +85,7 @@ class Work:
     factorisations: int = 0
 
 
-def integrate(
-    system: System, z0: Array, times: Array, check: Callable[[], None] = lambda: None
-) -> tuple[list[Array], Work]:
+def integrate(system: System, z0: Array, times: Array) -> tuple[list[Array], Work]:
     """Integrate dz/dt = f(z) from z0 at t = 0 and return z at each of `times`.
 
     Parameters

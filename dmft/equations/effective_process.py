@@ -260,7 +260,7 @@ class EffectiveProcess:
         self, part: _Part, batch: slice, drive: Drive, K: np.ndarray, total: Averages
     ) -> None:
         """Add the averages over a batch of paths to the total."""
-        from dmft.solvers import volterra  # numba is imported only when a solve starts
+        from dmft.solvers import responses  # numba is imported only when a solve starts
 
         z = part.z[batch, : drive.scales.size]
         weights, rest, target = part.weights[batch], part.rest[batch], part.means[batch]
@@ -271,7 +271,7 @@ class EffectiveProcess:
         carried = ~sampled & self._counts(drive) & bool(rest.any())
         root = np.ascontiguousarray(drive.modes[:, carried])
         cutoff = INACTIVE / self.grid.t_max
-        A, moved, square = volterra.mean_response(
+        A, moved, square = responses.mean_response(
             K, self.grid.stages, D, weights, root, rest, cutoff
         )
         total.A[:] += A

@@ -27,12 +27,19 @@ _RELEVANT = 0.1  # a descent below this part of the largest one is not counted
 class Timescales(Summarised):
     """Times of the changes of regime; each is computed when it is asked for.
 
-    Attributes
+    `lazy_to_rich` and `search_to_descent` raise ValueError where the time is not defined.
+
+    Parameters
     ----------
     problem : Problem
         The problem.
     dimension : int, optional
         Passed on to `search_to_descent_time`.
+
+    Examples
+    --------
+    >>> round(timescales(Problem(delta=0.5, alpha=10.0, lam=0.1)).lazy_to_rich, 4)
+    46.0517
     """
 
     problem: Problem
@@ -59,23 +66,7 @@ class Timescales(Summarised):
         return rows
 
 
-def timescales(problem: Problem, dimension: int | None = None) -> Timescales:
-    """Return the timescales of a problem.
-
-    Parameters
-    ----------
-    problem : Problem
-        The problem.
-    dimension : int, optional
-        See `search_to_descent_time`.
-
-    Returns
-    -------
-    Timescales
-        Its attributes `lazy_to_rich` and `search_to_descent` raise ValueError where the time is
-        not defined.
-    """
-    return Timescales(problem, dimension)
+timescales = Timescales  # as it is called in dmft
 
 
 def lazy_to_rich_time(problem: Problem) -> float:

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from dmft.solvers import volterra
+from dmft.solvers import panels
 from dmft.solvers.collocation import Grid
 from dmft.solvers.map_codes import HYPERBOLIC, LINEAR, POWER, TABLE
+from dmft.solvers.responses import mean_response
 from dmft.solvers.scalar_maps import evaluate
-from dmft.solvers.volterra import mean_response, solve_paths
+from dmft.solvers.volterra import solve_paths
 from scipy.optimize import root
 
 from dmft.networks.product import Product
@@ -352,7 +353,7 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
     root = drives(grid, 3, 1.0, seed=5).T.copy()
     results = []
     for threads in (1, 2):
-        monkeypatch.setattr(volterra, "THREADS", threads)
+        monkeypatch.setattr(panels, "THREADS", threads)
         H = np.zeros_like(U)
         w, D, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
         averages = mean_response(K, 4, D, weights, root, np.abs(weights), 1e-12)
