@@ -1,5 +1,7 @@
 """`dmft sweep` and its file."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -100,6 +102,15 @@ def test_steps_and_other_models_are_read(tmp_path):
     assert problem.dynamics == dmft.GradientDescent(0.1)
     assert arguments["network"] == [dmft.Linear(), dmft.Deep(4)]
     assert arguments["dynamics.step"] == [0.1, 0.2]
+
+
+def test_the_file_of_the_documentation_is_read(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text()
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    problem, arguments = read_sweep(write(tmp_path, text))
+    assert problem == dmft.Problem(0.2, lam=0.1, sigma2=0.1)
+    assert arguments["solve"] == {"t_max": 5, "rtol": 1e-3}
+    assert arguments["alpha"].size == 20
 
 
 @pytest.mark.parametrize(
