@@ -115,7 +115,7 @@ def test_equality_ignores_wall_time(solution):
 
 @pytest.mark.parametrize("network", ["diagonal", "linear", "deep"])
 def test_rounding_leaves_nothing_below_zero(network):
-    problem = dmft.Problem(0.3, 0.5, 0.0, 0.0, network=network)
+    problem = dmft.Problem(0.1, 1.0, 0.0, 0.0, network=network)  # C_r(t, t) ends below 0
     late = dmft.solve(problem, 200.0, rtol=0.01)
     for name in ("test_error", "train_error", "norm_w"):
         assert np.min(late.values[name]) >= 0.0, name
@@ -145,6 +145,14 @@ def test_any_time_is_as_accurate_as_the_solution(linear):
     lag = np.exp(-np.subtract.outer(times, times)[..., None] * x) @ w
     causal = np.where(times[:, None] >= times[None, :], -lag, 0.0)
     np.testing.assert_allclose(linear.at(times, times).R_w, causal, rtol=1e-4, atol=1e-5)
+
+
+def test_between_the_nodes_the_tolerance_holds(solution):
+    times = np.sort(np.random.default_rng(2).uniform(0.0, 10.0, 40))
+    precise = dmft.solve(PROBLEM, 10.0, rtol=1e-5)(times)
+    for name in ("test_error", "train_error"):
+        difference = np.abs(solution(times)[name] / precise[name] - 1)
+        assert np.max(difference) < 1e-3, (name, difference)
 
 
 def test_dense_output_agrees_with_another_solve(solution):
