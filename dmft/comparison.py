@@ -317,8 +317,7 @@ def _covariates(ensemble: Ensemble) -> np.ndarray:
 
 def _expected_power(problem: Problem) -> float:
     """Return E[(w* - w(0))^2]."""
-    law, w = problem.signal, problem.mirror.initial_weight(problem.alpha)
-    return law.second_moment - 2 * w * law.mean + w**2
+    return problem.signal.square_distance(problem.mirror.initial_weight(problem.alpha))
 
 
 def _size(solution: Solution, ensemble: Ensemble, name: str) -> np.ndarray:

@@ -16,12 +16,12 @@ t_i^- w_i^- among the minimisers of the loss: at depth two it has the least l1 n
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from dmft.networks.product import ProductOfLayers
 from dmft.solvers.sign_constrained import (
     SignConstrainedSolution,
     least_norm_on_face,
@@ -197,25 +197,9 @@ def layer_thresholds(layer_scales: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _distances(sizes: np.ndarray) -> tuple[float, float]:
-    """Return the integrals of `layer_thresholds` from sizes[0] to inf and to -inf.
-
-    x = (m/2) (1/p - p) with m = mu of the second smallest layer maps the half-line x > 0 to
-    0 < p < 1; it removes that layer and leaves a bounded integrand.
-    """
-    from scipy.integrate import quad
-
-    mu = np.sqrt((sizes[1:] - sizes[0]) * (sizes[1:] + sizes[0]))
-    m, others = mu[0], mu[1:]
-
-    def integrand(p: float) -> float:
-        layers = np.hypot(0.5 * m * (1 - p) * (1 + p), others * p)
-        return float(p ** (len(others) - 1) / np.prod(layers))
-
-    start = math.sqrt((sizes[1] - sizes[0]) / (sizes[1] + sizes[0]))
-    options = {"epsabs": 0.0, "epsrel": 1e-13, "limit": 200}
-    near = quad(integrand, 0.0, start, **options)[0]
-    between = quad(integrand, start, 1.0, **options)[0] if start < 1.0 else 0.0
-    return near, near + 2 * between
+    """Return the integrals of `layer_thresholds` from sizes[0] to inf and to -inf."""
+    low, high = ProductOfLayers(sizes).ends
+    return 0.5 * high, -0.5 * low
 
 
 def _thresholds_of_weights(layer_scales: Any, d: int) -> tuple[np.ndarray, np.ndarray]:

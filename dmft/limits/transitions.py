@@ -167,7 +167,7 @@ def _force_quantile(problem: Problem, probability: float, signal_only: bool) -> 
 
     p, mean, std = problem.signal.mixture
     start = problem.mirror.initial_weight(problem.alpha)
-    spread2 = (p @ ((start - mean) ** 2 + std**2) + problem.sigma2) / problem.delta
+    spread2 = (problem.signal.square_distance(start) + problem.sigma2) / problem.delta
     if signal_only:
         kept = (mean != 0) | (std > 0)
         if not kept.any():

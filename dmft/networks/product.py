@@ -137,6 +137,14 @@ class ProductOfLayers(Potential):
         left = -np.cumsum(pieces[: self._count][::-1])[::-1]
         self._psi = np.concatenate([left, [0.0], np.cumsum(pieces[self._count :])])
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Psi' at w = -infinity and infinity, which three layers and more keep finite.
+
+        The half of each is the integral of dx/prod_{j>0} u_j from the smallest layer's start.
+        """
+        return float(self._psi[0]), float(self._psi[-1])
+
     def _layer(self, s: np.ndarray) -> np.ndarray:
         """Return the smallest layer x(s); in either case dx/ds = u_1."""
         return self.mu[1] * np.sinh(s) if self.mu[1] > 0 else self.smallest * np.exp(s)

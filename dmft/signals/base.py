@@ -72,6 +72,10 @@ class SignalLaw(Parameters, ABC):
         with np.errstate(over="ignore"):
             return float(probabilities @ (means**2 + stds**2))
 
+    def square_distance(self, w: float) -> float:
+        """Return E[(w* - w)^2] for one number w."""
+        return self.second_moment - 2 * w * self.mean + w**2
+
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Draw `size` independent entries, shape (size,)."""
         probabilities, means, stds = self.mixture

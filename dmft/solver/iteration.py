@@ -70,7 +70,7 @@ class SelfConsistency:
         problem, size = self.problem, self.grid.size
         w, _ = initial_state(problem)
         law = problem.signal
-        C_w = np.full((size + 1, size + 1), law.second_moment - 2 * w * law.mean + w**2)
+        C_w = np.full((size + 1, size + 1), law.square_distance(w))
         D = problem.mirror.hessian_inverse(
             problem.alpha, problem.lam, np.zeros(size + 1), self.grid.nodes_with_start
         )
