@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from dmft.interrupts import deferred, interruptible
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -17,7 +19,7 @@ def for_every_model(verb: Callable[Arguments, Result]) -> Callable[Arguments, Re
     The first argument is a problem, or has one as `problem`. A model names the modules of its
     verbs in the problem's `verbs`, as in {"solve": "dmft.quadratic.solve"}; each is imported when
     first used, and holds a function named like the verb. Whatever has no such entry goes to the
-    decorated function, which checks it.
+    decorated function, which checks it. Ctrl-C ends every verb with KeyboardInterrupt.
     """
     name = verb.__name__
 
@@ -26,9 +28,11 @@ def for_every_model(verb: Callable[Arguments, Result]) -> Callable[Arguments, Re
         first = args[0] if args else next(iter(kwargs.values()), None)
         problem = kwargs.get("problem", getattr(first, "problem", first))
         module = getattr(problem, "verbs", {}).get(name)
-        if module is None:
-            return verb(*args, **kwargs)
-        own: Callable[Arguments, Result] = getattr(importlib.import_module(module), name)
-        return own(*args, **kwargs)
+        with interruptible():
+            if module is None:
+                return verb(*args, **kwargs)
+            with deferred():  # an import that is interrupted leaves half of a module behind
+                own: Callable[Arguments, Result] = getattr(importlib.import_module(module), name)
+            return own(*args, **kwargs)
 
     return chosen

@@ -42,8 +42,8 @@ class QuadraticSolution(Trajectory):
         clean_train_error             the same against labels without noise
         overlap, trace                Tr[Z Z*]/d and Tr Z/d
         C_Z, C_f                      correlations of Z - Z* and of the residuals, (T, T)
-        R_f, R_Z                      responses of the residual (without its delta function) and
-                                      of Z, (T, T), 0 for s > t
+        R_f, R_Z                      responses of residual and Z, (T, T), 0 for s > t; that of the
+        residual leaves out its delta function
     eigenvalues : ndarray, shape (draws, T, N)
         Of Z(t) in the largest samples, ascending.
     grid : Grid

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dmft import parallel
-from dmft.interrupts import deferred, interruptible
+from dmft.interrupts import deferred
 from dmft.models import for_every_model
 from dmft.problem import Problem
 from dmft.simulation.data import (
@@ -140,7 +140,7 @@ def simulate(
         import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
 
     each = _each_seed(task, children, workers)
-    with interruptible(), parallel.single_blas_thread(), closing(each) as done:
+    with parallel.single_blas_thread(), closing(each) as done:
         for k, result in done:
             results[k] = result
             if progress is not None:

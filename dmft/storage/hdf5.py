@@ -31,6 +31,7 @@ import h5py
 import numpy as np
 
 from dmft import __version__
+from dmft.interrupts import deferred
 from dmft.storage.digest import seal, sealed, unsealed
 from dmft.storage.replace import StrPath, replace_file
 from dmft.storage.variables import Group, Record, Variable
@@ -64,7 +65,9 @@ def write(kind: str, record: Record, path: StrPath) -> Path:
     OSError
         If the target cannot be written.
     """
-    return replace_file(path, seal(_encoded(kind, record)))
+    with deferred():  # HDF5 calls back into Python, where an interrupt would be lost
+        content = seal(_encoded(kind, record))
+    return replace_file(path, content)
 
 
 def read(path: StrPath, verify: bool = True) -> tuple[str, Record]:
@@ -91,7 +94,7 @@ def read(path: StrPath, verify: bool = True) -> tuple[str, Record]:
         first_schema = superblock == b"\0" and not sealed(data)
         if verify and not first_schema:
             data = unsealed(data)
-        with h5py.File(io.BytesIO(data), "r") as file:
+        with deferred(), h5py.File(io.BytesIO(data), "r") as file:
             return _decoded(file)
 
 

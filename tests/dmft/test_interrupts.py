@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+import dmft
 from dmft.interrupts import deferred, interruptible
 
 
@@ -71,3 +72,24 @@ def test_other_threads_neither_hold_back_nor_fail():
     thread.start()
     thread.join()
     assert done == [signal.default_int_handler]
+
+
+def spoiled(*progress):
+    """Lose an interrupt as compiled code may: another error takes its place."""
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt as interrupt:
+        raise SystemError("returned a result with an exception set") from interrupt
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda: dmft.solve(dmft.Problem(0.5), 1.0, rtol=0.1, progress=spoiled),
+        lambda: dmft.simulate(dmft.Problem(0.5), [1.0], 20, 2, progress=spoiled),
+    ],
+    ids=["solve", "simulate"],
+)
+def test_every_verb_ends_with_keyboard_interrupt(verb):
+    with pytest.raises(KeyboardInterrupt):
+        verb()
