@@ -38,8 +38,8 @@ from dmft.validation import require_in_range, require_times
 CONFIDENCE = 0.975
 GROWTH = 4  # largest factor between the numbers of paths of two rounds
 # Paths enough to tell instability from chance, and the spread of the test error over its mean that
-# betrays it: `benchmarks/steps.py coverage` prints the largest spread that random problems have
-# with so many paths, while the averages of a few rare paths spread by more than their mean.
+# betrays it. The largest spread with so many paths was 0.07 among the eight random problems of
+# `benchmarks/steps.py coverage`; averages owned by rare paths spread by as much as their mean.
 DECISIVE_PATHS = 256
 UNSTABLE_SPREAD = 0.5
 LINEAR_ERROR = 1e-10  # relative rounding errors of a linear network's march, 1e-13 at 40 steps
