@@ -49,12 +49,34 @@ def number(
 
 
 def integer(help: str, default: Any = dataclasses.MISSING, *, low: int) -> Any:
-    """Return a dataclass field for an integer that is at least `low`."""
+    """Return a dataclass field for an integer that is at least `low`.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Stack(Parameters):
+    ...     depth: int = integer("number of layers", 2, low=1)
+    >>> Stack(0)
+    Traceback (most recent call last):
+    ...
+    ValueError: depth must be an integer >= 1; got 0
+    """
     return _field(help, default, "integer", {"low": low})
 
 
 def numbers(help: str, default: Any = dataclasses.MISSING) -> Any:
-    """Return a dataclass field for finite numbers, stored as a tuple of floats."""
+    """Return a dataclass field for finite numbers, stored as a tuple of floats.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Starts(Parameters):
+    ...     scales: tuple[float, ...] = numbers("start of each layer")
+    >>> Starts([1, 2])
+    Starts(scales=(1.0, 2.0))
+    """
     return _field(help, default, "numbers", {})
 
 
@@ -62,17 +84,46 @@ def vector(help: str, default: Any = dataclasses.MISSING, *, file: bool = False)
     """Return a dataclass field for finite numbers, shape (m,), stored as a read-only copy.
 
     On the command line it is a list or, with `file`, the name of a file of numbers.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True, eq=False)
+    ... class Sample(Parameters):
+    ...     draws: np.ndarray = vector("the draws")
+    >>> Sample([1, 2]).draws
+    array([1., 2.])
     """
     return _field(help, default, "file" if file else "array", {})
 
 
 def text(help: str, default: Any = dataclasses.MISSING) -> Any:
-    """Return a dataclass field for a word."""
+    """Return a dataclass field for a word.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Named(Parameters):
+    ...     family: str = text("name of the family", "laplace")
+    >>> Named().config()
+    {'name': '', 'family': 'laplace'}
+    """
     return _field(help, default, "text", {})
 
 
 def flag(help: str, default: Any = dataclasses.MISSING) -> Any:
-    """Return a dataclass field for True or False."""
+    """Return a dataclass field for True or False.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Momentum(Parameters):
+    ...     nesterov: bool = flag("whether it looks ahead", False)
+    >>> Momentum(True)
+    Momentum(nesterov=True)
+    """
     return _field(help, default, "flag", {})
 
 
@@ -133,7 +184,14 @@ def _plain(value: Any) -> Any:
 
 
 def limits_of(kind: Any) -> dict[str, dict[str, Any]]:
-    """Return the range of each number among the fields of a dataclass, as `number` has them."""
+    """Return the range of each number among the fields of a dataclass, as `number` has them.
+
+    Examples
+    --------
+    >>> from dmft.signals import Gaussian
+    >>> limits_of(Gaussian)["std"]["low"]
+    0.0
+    """
     found = {f.name: f.metadata for f in dataclasses.fields(kind)}
     return {k: m["limits"] for k, m in found.items() if m.get("kind") == "number"}
 
@@ -175,6 +233,12 @@ def build(what: str, kinds: Mapping[str, type[P]], config: Mapping[str, Any]) ->
     ------
     ValueError
         If the name is unknown or the parameters do not fit.
+
+    Examples
+    --------
+    >>> from dmft.signals import LAWS
+    >>> build("signal", LAWS, {"name": "gaussian", "std": 2.0})
+    Gaussian(std=2.0, location=0.0)
     """
     parameters = dict(config)
     name = parameters.pop("name", None)

@@ -37,7 +37,13 @@ _width = njit(**INNER)(_padded_size)
 
 
 def padded(matrix: np.ndarray) -> np.ndarray:
-    """Return a square matrix (N, N) with zeros around it, shape (W, W), W >= N + ROWS."""
+    """Return a square matrix (N, N) with zeros around it, shape (W, W), W >= N + ROWS.
+
+    Examples
+    --------
+    >>> padded(np.eye(2)).shape
+    (24, 24)
+    """
     size = len(matrix)
     width = _padded_size(size)
     whole = np.zeros((width, width))
@@ -202,6 +208,14 @@ def feedback(A, S, scale, C, p):
         R = (1 + scale A S)^(-1), transposed and padded; not finite where R is not.
     variances : ndarray, shape (N + 1,)
         Diagonal of R C R^T after C[0, 0].
+
+    Examples
+    --------
+    >>> A = np.tril(np.ones((2, 2)))
+    >>> response, variances = feedback(A, padded(np.eye(2)), 1.0, np.eye(3), 1)
+    >>> response[:2, :2].T  # (1 + A)^(-1)
+    array([[ 0.5 ,  0.  ],
+           [-0.25,  0.5 ]])
     """
     size = len(A)
     matrix = _one_plus_product(A, S, scale, p)
@@ -248,6 +262,14 @@ def filtered(response, S, scale, C, p):
         S R, transposed and padded.
     covariance : ndarray, shape (N, N)
         scale K C K^T.
+
+    Examples
+    --------
+    >>> identity = padded(np.eye(2))
+    >>> _, covariance = filtered(identity, identity, 3.0, np.eye(3), 1)
+    >>> covariance
+    array([[3., 0.],
+           [0., 3.]])
     """
     size = len(C) - 1
     plain = response.T.copy()

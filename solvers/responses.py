@@ -195,6 +195,15 @@ def mean_response(
         sum_m root_weights[m] X_m root.
     square : ndarray, shape (N, N)
         sum_m root_weights[m] X_m root root^T X_m^T.
+
+    Examples
+    --------
+    >>> K, D = np.tril(np.ones((2, 2))), np.ones((1, 2))
+    >>> one = np.ones(1)
+    >>> mean, _, _ = mean_response(K, 1, D, one, np.zeros((2, 0)), 0.0 * one, 0.0)
+    >>> mean  # (1 + K)^(-1)
+    array([[ 0.5 ,  0.  ],
+           [-0.25,  0.5 ]])
     """
 
     def add(chunk: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -52,7 +52,14 @@ def exponential(x):
 
 @njit(cache=True, error_model="numpy")
 def mirror(code, H, p, table):
-    """Return (w, D) at H."""
+    """Return (w, D) at H.
+
+    Examples
+    --------
+    >>> w, D = mirror(HYPERBOLIC, -1.0, np.zeros(2), np.empty((0, 3)))
+    >>> bool(np.isclose(w, np.sinh(1.0)) and np.isclose(D, np.cosh(1.0)))
+    True
+    """
     if code == HYPERBOLIC:
         up = 0.5 * exponential(p[0] - H)
         down = 0.5 * exponential(p[1] + H)
@@ -73,7 +80,14 @@ def mirror(code, H, p, table):
 
 @njit(cache=True, error_model="numpy")
 def inverse(code, w, p, table):
-    """Return an H at which |phi(H)| is about |w| on the side of w (exact up to rounding)."""
+    """Return an H at which |phi(H)| is about |w| on the side of w (exact up to rounding).
+
+    Examples
+    --------
+    >>> H = inverse(HYPERBOLIC, 2.0, np.zeros(2), np.empty((0, 3)))
+    >>> bool(np.isclose(H, -np.arcsinh(2.0)))
+    True
+    """
     if code == HYPERBOLIC:
         # w = e^m sinh(c - H) with m, c the half sum and half difference of the exponents
         mean = 0.5 * (p[0] + p[1])
@@ -140,7 +154,14 @@ def _search(w, table):
 
 @njit(cache=True, error_model="numpy")
 def evaluate(code, H, parameters, table):
-    """Return w and D, each of shape (M, N), for H (M, N) and parameters (N, P)."""
+    """Return w and D, each of shape (M, N), for H (M, N) and parameters (N, P).
+
+    Examples
+    --------
+    >>> w, D = evaluate(LINEAR, np.array([[1.0, 2.0]]), np.ones((2, 1)), np.empty((0, 3)))
+    >>> w
+    array([[-1., -2.]])
+    """
     w = np.empty_like(H)
     D = np.empty_like(H)
     for m in range(H.shape[0]):

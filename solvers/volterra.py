@@ -253,6 +253,14 @@ def solve_paths(
         phi(H) and -phi'(H).
     iterations : ndarray of int, shape (M,)
         Newton iterations of each path, -1 where a panel did not converge.
+
+    Examples
+    --------
+    >>> U, H = np.ones((1, 3)), np.zeros((1, 3))
+    >>> K = np.tril(np.ones((3, 3)))  # H_i = 1 - sum_{j <= i} H_j
+    >>> w, _, _ = solve_paths(LINEAR, np.ones((3, 1)), np.empty((0, 3)), K, 1, U, H)
+    >>> H
+    array([[0.5  , 0.25 , 0.125]])
     """
     U = np.ascontiguousarray(U)
     w, D = np.empty_like(U), np.empty_like(U)

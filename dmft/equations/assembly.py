@@ -12,7 +12,16 @@ from dmft.solvers.collocation import Grid
 
 
 def build_residual(problem: Problem, grid: Grid, averages: Averages) -> Residual:
-    """Return the residual that belongs to the averages on a grid."""
+    """Return the residual that belongs to the averages on a grid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grid = Grid(np.array([0.0, 1.0]), 3)
+    >>> residual = build_residual(Problem(delta=0.5, sigma2=0.1), grid, Averages.zeros(3))
+    >>> [round(float(x), 6) for x in residual.variance]  # w = w*: the label noise alone is left
+    [0.1, 0.1, 0.1, 0.1]
+    """
     integration = _integration(problem.mirror, problem.lam, grid)
     return solve_residual(
         averages.A, integration, averages.C_w, problem.sigma2, 1.0 / problem.delta, grid.stages

@@ -19,6 +19,12 @@ class Averages:
         E[D (I + K D)^(-1)] on the nodes.
     mean_w, overlap, mean_D : ndarray, shape (N + 1,)
         E[w(t)], E[w(t) w*] and E[D(t)].
+
+    Examples
+    --------
+    >>> averages = Averages.zeros(3)
+    >>> averages.C_w.shape, averages.A.shape, averages.pack().size
+    ((4, 4), (3, 3), 37)
     """
 
     C_w: np.ndarray

@@ -238,7 +238,18 @@ def solve_residual(
 
 
 def build_kernels(residual: Residual) -> Kernels:
-    """Return the kernels that belong to a residual on a collocation grid, K and C_G."""
+    """Return the kernels that belong to a residual on a collocation grid, K and C_G.
+
+    Examples
+    --------
+    >>> from dmft.solvers.collocation import Grid
+    >>> grid = Grid(np.array([0.0, 1.0]), 3)
+    >>> S = Integration.of(grid.integration)
+    >>> residual = solve_residual(np.zeros((3, 3)), S, np.ones((4, 4)), 0.0, scale=2.0, stages=3)
+    >>> kernels = build_kernels(residual)  # nothing responds: K = S, C_G = 2 t s
+    >>> bool(np.allclose(kernels.C_G, 2.0 * np.outer(grid.nodes, grid.nodes)))
+    True
+    """
     from dmft.solvers.causal_operators import filtered
 
     size, transposed = len(residual.A), residual.integration.transposed

@@ -58,6 +58,11 @@ def convergence_rate(problem: Problem) -> float:
     ----------
     Silverstein, Choi, Analysis of the limiting spectral distribution of large dimensional
     random matrices, J. Multivar. Anal. 54 (1995).
+
+    Examples
+    --------
+    >>> round(convergence_rate(Problem(delta=0.25, network="linear")), 6)  # (1 - delta^(-1/2))^2
+    1.0
     """
     delta = problem.delta
     if problem.mirror.linear:
@@ -152,6 +157,12 @@ def fit_rate(
     ValueError
         If the shapes differ, the window holds fewer than 6 positive times, or train_error does
         not exceed `limit` in it.
+
+    Examples
+    --------
+    >>> t = np.linspace(1.0, 20.0, 40)
+    >>> round(fit_rate(t, np.exp(-0.6 * t), power=0.0).rate, 6)
+    0.3
     """
     t, values = _trajectory(t, train_error, "train_error")
     low, high = (0.5 * t[-1], t[-1]) if window is None else window

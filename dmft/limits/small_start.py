@@ -50,6 +50,13 @@ def extrapolate_start(alphas: Any, values: Any, errors: Any = 0.0) -> Extrapolat
     ------
     ValueError
         If the alphas do not decrease within (0, 1), are fewer than two, or the shapes differ.
+
+    Examples
+    --------
+    >>> x = np.array([0.1, 0.05])  # 1/log(1/alpha)
+    >>> found = extrapolate_start(np.exp(-1 / x), (2.0 + 3.0 * x)[:, None])
+    >>> round(float(found.limit[0]), 9)
+    2.0
     """
     alphas = np.array(alphas, dtype=float)
     inside = np.all((alphas > 0) & (alphas < 1))

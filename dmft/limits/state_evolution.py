@@ -34,7 +34,14 @@ _FEW_ATOMS = 200
 
 
 class Mixture(NamedTuple):
-    """sum_k p_k N(m_k, s_k^2), arrays of shape (K,); weights of a compressed law may be < 0."""
+    """sum_k p_k N(m_k, s_k^2), arrays of shape (K,); weights of a compressed law may be < 0.
+
+    Examples
+    --------
+    >>> law = Mixture(np.array([0.5, 0.5]), np.array([0.0, 1.0]), np.zeros(2))
+    >>> law.cdf(np.array([0.5])), law.convolved(2.0).std
+    (array([0.5]), array([2., 2.]))
+    """
 
     probability: np.ndarray
     mean: np.ndarray
@@ -140,7 +147,13 @@ def _zero_interval(denoiser: Denoiser, observed: Mixture) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SoftThreshold(Denoiser):
-    """w = sign(g) max(|g| - threshold, 0)."""
+    """w = sign(g) max(|g| - threshold, 0).
+
+    Examples
+    --------
+    >>> SoftThreshold(1.0).weight(np.array([-3.0, 0.5, 2.0]))
+    array([-2.,  0.,  1.])
+    """
 
     threshold: float
 
@@ -189,7 +202,13 @@ class SoftThreshold(Denoiser):
 
 @dataclass(frozen=True)
 class Scaling(Denoiser):
-    """w = factor g: ridge regression, least squares and the least-norm interpolator."""
+    """w = factor g: ridge regression, least squares and the least-norm interpolator.
+
+    Examples
+    --------
+    >>> Scaling(0.5).weight(np.array([4.0]))
+    array([2.])
+    """
 
     factor: float
 
@@ -212,7 +231,14 @@ class Scaling(Denoiser):
 
 @dataclass(frozen=True)
 class MirrorProx(Denoiser):
-    """w + shrink psi(w) = g for a mirror potential."""
+    """w + shrink psi(w) = g for a mirror potential.
+
+    Examples
+    --------
+    >>> from dmft.networks.linear import Quadratic
+    >>> MirrorProx(Quadratic(), shrink=1.0).weight(np.array([4.0]))  # w + w = 4
+    array([2.])
+    """
 
     potential: Potential
     shrink: float

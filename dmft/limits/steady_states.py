@@ -60,6 +60,12 @@ class SteadyState:
         Law of g = w* + tau Z.
     denoiser : Denoiser
         The map w = prox(g).
+
+    Examples
+    --------
+    >>> limit = steady_state(Problem(delta=2.0, lam=0.1, sigma2=0.1))
+    >>> bool(np.isclose(limit.histogram([-100.0, 0.0, 100.0]).sum(), 1.0))
+    True
     """
 
     branch: str
@@ -173,6 +179,12 @@ def steady_state(problem: Problem) -> SteadyState:
     ----------
     Bayati, Montanari, The LASSO risk for Gaussian matrices, IEEE Trans. Inf. Theory 58 (2012);
     arXiv:2510.01930 for the networks; arXiv:2412.16765 for their mirror potentials.
+
+    Examples
+    --------
+    >>> limit = steady_state(Problem(delta=0.5, lam=0.1, sigma2=0.1))
+    >>> limit.branch, round(limit.test_error, 7), round(limit.train_error, 8)
+    ('lasso', 0.0675425, 0.00326828)
     """
     _require_covered(problem)
     if problem.lam > 0:
@@ -209,6 +221,11 @@ def recovery_threshold(density: Any) -> Any:
     ----------
     Donoho, Maleki, Montanari, Message-passing algorithms for compressed sensing, PNAS 106
     (2009), the phase boundary for weights of either sign.
+
+    Examples
+    --------
+    >>> round(recovery_threshold(0.1), 4)
+    0.3288
     """
     rho = _numbers("density", density)
     if np.any((rho < 0) | (rho > 1)):

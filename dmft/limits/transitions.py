@@ -90,6 +90,11 @@ def lazy_to_rich_time(problem: Problem) -> float:
     References
     ----------
     arXiv:2510.01930, lazy-to-rich transition.
+
+    Examples
+    --------
+    >>> round(lazy_to_rich_time(Problem(delta=0.5, alpha=10.0, lam=0.1)), 4)  # 2 log(10)/0.1
+    46.0517
     """
     scales = problem.mirror.pair_scales
     if scales is None:
@@ -141,6 +146,12 @@ def search_to_descent_time(
     References
     ----------
     arXiv:2510.01930, search-to-descent transition; arXiv:2304.00488 for the first jump.
+
+    Examples
+    --------
+    >>> small, smaller = (Problem(delta=0.5, alpha=a) for a in (1e-2, 1e-4))
+    >>> round(search_to_descent_time(smaller) / search_to_descent_time(small), 6)
+    2.0
     """
     growth = problem.mirror.growth(problem.alpha)
     if growth is None:
@@ -209,6 +220,13 @@ def detect_lazy_to_rich(t: Any, test_error: Any) -> float:
     ------
     ValueError
         If there is no such descent, or the arrays do not fit.
+
+    Examples
+    --------
+    >>> t = np.geomspace(0.01, 1e4, 400)
+    >>> error = 1 / (1 + t) + 2 / (1 + (t / 100.0) ** 4)  # a fit at t = 1, another at t = 100
+    >>> 80.0 < detect_lazy_to_rich(t, error) < 120.0
+    True
     """
     t, values = _trajectory(t, test_error, "test_error")
     log_t, curve, descent = _logarithmic_slope(t, values)
@@ -280,6 +298,11 @@ def detect_search_to_descent(t: Any, test_error: Any, fraction: float = 0.1) -> 
     ------
     ValueError
         If the test error never falls below its first value, or the arrays do not fit.
+
+    Examples
+    --------
+    >>> detect_search_to_descent([0.0, 1.0, 2.0, 3.0], [1.0, 1.0, 0.5, 0.0])
+    1.2
     """
     t, values = _trajectory(t, test_error, "test_error")
     require_in_range("fraction", fraction, low=0.0, high=1.0, low_open=True, high_open=True)
@@ -312,6 +335,12 @@ def grokking_delay(t: Any, train_error: Any, test_error: Any, fraction: float = 
     ------
     ValueError
         If one of the errors never falls, or the arrays do not fit.
+
+    Examples
+    --------
+    >>> t = [0.0, 1.0, 2.0, 3.0]
+    >>> grokking_delay(t, [1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0], fraction=0.5)
+    2.0
     """
     require_in_range("fraction", fraction, low=0.0, high=1.0, low_open=True, high_open=True)
     fall = []

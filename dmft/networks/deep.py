@@ -26,6 +26,11 @@ class Deep(Network):
     ------
     ValueError
         If `depth` is not an integer >= 3.
+
+    Examples
+    --------
+    >>> Deep(4).initial_layers(alpha=0.5)
+    array([0.5, 0.5])
     """
 
     depth: int = integer("number of layers, >= 3", 3, low=3)
@@ -85,6 +90,13 @@ class Power(Potential):
 
     With x = tanh(s) and p = L/(L-2): u = alpha (1-x)^(-1/(L-2)), v with -x,
     psi = 2 alpha^(2-L) x/(L-2), w = (2/L) alpha^L cosh(s)^p sinh(p s); y = (p+1) s.
+
+    Examples
+    --------
+    >>> w = np.array([-1.0, 0.0, 1.0])
+    >>> psi = Power(depth=3, alpha=1.0).gradient(w)
+    >>> bool(psi[1] == 0 and psi[2] == -psi[0] and abs(psi[2]) < 2.0)  # the barrier in H
+    True
     """
 
     depth: int

@@ -26,6 +26,13 @@ class Diagonal(Network):
     ------
     ValueError
         If a scale is not positive.
+
+    Examples
+    --------
+    >>> H, t = np.array([[-1.0]]), np.zeros(1)
+    >>> w = Diagonal().weight(alpha=1.0, lam=0.0, H=H, t=t)
+    >>> bool(np.isclose(w[0, 0], np.sinh(1.0)))
+    True
     """
 
     scale_u: float = number("start of u over alpha", 1.0, low=0.0, low_open=True)
@@ -92,7 +99,14 @@ class Diagonal(Network):
 
 @dataclass(frozen=True)
 class Hyperbolic(Potential):
-    """psi = asinh(w/a) - c: two layers with u v = a and start w(0) = a sinh(c)."""
+    """psi = asinh(w/a) - c: two layers with u v = a and start w(0) = a sinh(c).
+
+    Examples
+    --------
+    >>> w = np.array([0.0, 2.0])
+    >>> bool(np.allclose(Hyperbolic(0.5, 0.0).gradient(w), np.arcsinh(w / 0.5)))
+    True
+    """
 
     a: float
     c: float = 0.0

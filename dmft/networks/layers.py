@@ -173,12 +173,25 @@ def _spacing(v: np.ndarray, bend: np.ndarray, psi: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def layer_flow(network: Layered, alpha: float) -> LayerFlow:
-    """Return the potential of a network at a start, kept for later calls."""
+    """Return the potential of a network at a start, kept for later calls.
+
+    Examples
+    --------
+    >>> from dmft.networks.deep import Deep
+    >>> layer_flow(Deep(3), 1.0) is layer_flow(Deep(3), 1.0)
+    True
+    """
     return LayerFlow(network, alpha)
 
 
 def require_gradient_flow(network: Layered, start: np.ndarray) -> None:
-    """Raise ValueError unless the layers follow half the gradient of a homogeneous weight."""
+    """Raise ValueError unless the layers follow half the gradient of a homogeneous weight.
+
+    Examples
+    --------
+    >>> from dmft.networks.deep import Deep
+    >>> require_gradient_flow(Deep(3), np.ones(2))
+    """
     layers = np.random.default_rng(0).uniform(0.5, 1.5, (start.size, 1))
     w = network.output_weight(layers)
     scaled = network.output_weight(2.0 * layers)

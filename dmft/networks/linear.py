@@ -14,7 +14,13 @@ from dmft.solvers import map_codes
 
 @dataclass(frozen=True)
 class Linear(Network):
-    """Linear regression, w itself trained from 0 by dw/dt = -h - lam w (ridge for lam > 0)."""
+    """Linear regression, w itself trained from 0 by dw/dt = -h - lam w (ridge for lam > 0).
+
+    Examples
+    --------
+    >>> Linear().weight(alpha=1.0, lam=0.0, H=np.array([[-0.5]]), t=np.zeros(1))
+    array([[0.5]])
+    """
 
     name: ClassVar[str] = "linear"
     mirror_code: ClassVar[int] = map_codes.LINEAR
@@ -56,7 +62,13 @@ class Linear(Network):
 
 @dataclass(frozen=True)
 class Quadratic(Potential):
-    """psi = w: linear regression, Psi = w^2/2."""
+    """psi = w: linear regression, Psi = w^2/2.
+
+    Examples
+    --------
+    >>> Quadratic().value(np.array([2.0]))
+    array([2.])
+    """
 
     def curve(self, y: np.ndarray) -> Curve:
         """Return w = psi = y."""

@@ -29,7 +29,14 @@ _NEWTON_STEPS = 80  # bisection alone reaches rounding from a bracket of width 2
 
 
 class Curve(NamedTuple):
-    """Points of the curve: weight, psi and their derivatives in y, arrays of one shape."""
+    """Points of the curve: weight, psi and their derivatives in y, arrays of one shape.
+
+    Examples
+    --------
+    >>> point = Curve(*(np.array([x]) for x in (2.0, 1.0, 3.0, 0.5)))
+    >>> point.hessian_inverse
+    array([6.])
+    """
 
     w: np.ndarray
     psi: np.ndarray
@@ -43,7 +50,15 @@ class Curve(NamedTuple):
 
 
 class Potential(ABC):
-    """A mirror potential; w and psi are analytic for |Im y| below about pi step/2."""
+    """A mirror potential; w and psi are analytic for |Im y| below about pi step/2.
+
+    Examples
+    --------
+    >>> from dmft.networks.linear import Quadratic
+    >>> y = Quadratic().solve(np.array([3.0]), shrink=0.5)  # w + psi(w)/2 = 3
+    >>> Quadratic().curve(y).w
+    array([2.])
+    """
 
     step: ClassVar[float] = 1.0
 

@@ -52,7 +52,17 @@ def _log_size(network: PotentialNetwork, alpha: float) -> float:
 
 
 def require_resolved_start(network: PotentialNetwork, alpha: float) -> None:
-    """Raise ValueError where doubles do not resolve a weight of size 1 at the start."""
+    """Raise ValueError where doubles do not resolve a weight of size 1 at the start.
+
+    Examples
+    --------
+    >>> from dmft.networks.deep import Deep
+    >>> require_resolved_start(Deep(3), 0.1)
+    >>> require_resolved_start(Deep(3), 1e-40)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: alpha must be nearer to 1 for 3 layers: ...
+    """
     extreme = abs(_log_size(network, alpha)) > EXTREME
     if extreme or not _rounding(network, alpha, 0.0) <= RESOLUTION:
         raise ValueError(
@@ -64,7 +74,14 @@ def require_resolved_start(network: PotentialNetwork, alpha: float) -> None:
 
 @functools.lru_cache(maxsize=64)
 def longest_decay(network: PotentialNetwork, alpha: float) -> float:
-    """Return the largest lam t at which weights of size 1 are resolved, at most `LONGEST`."""
+    """Return the largest lam t at which weights of size 1 are resolved, at most `LONGEST`.
+
+    Examples
+    --------
+    >>> from dmft.networks.deep import Deep
+    >>> 30.0 < longest_decay(Deep(3), 1.0) < 60.0
+    True
+    """
     low, high = 0.0, min(LONGEST, 3 * EXTREME / network.depth)
     if _rounding(network, alpha, high) <= RESOLUTION:
         return high
@@ -78,7 +95,13 @@ def longest_decay(network: PotentialNetwork, alpha: float) -> float:
 def require_resolved_times(
     network: PotentialNetwork, alpha: float, lam: float, t: np.ndarray
 ) -> None:
-    """Raise ValueError where decay has gone further than doubles resolve a weight of size 1."""
+    """Raise ValueError where decay has gone further than doubles resolve a weight of size 1.
+
+    Examples
+    --------
+    >>> from dmft.networks.deep import Deep
+    >>> require_resolved_times(Deep(3), alpha=1.0, lam=0.1, t=np.array([0.0, 100.0]))
+    """
     if lam == 0 or t.size == 0:
         return
     longest = longest_decay(network, alpha)

@@ -30,6 +30,12 @@ class Product(Network):
     ------
     ValueError
         If there are fewer than two scales, one is negative or more than one is zero.
+
+    Examples
+    --------
+    >>> network = Product((1.0, 0.5, 0.2))
+    >>> network.depth, network.initial_weight(alpha=1.0)
+    (3, 0.1)
     """
 
     scales: tuple[float, ...] = numbers("start of each layer over alpha", (math.sqrt(2.0), 0.0))
@@ -120,6 +126,13 @@ class ProductOfLayers(Potential):
     ----------
     starts : ndarray, shape (L,)
         Layers at the start, ascending; only the first may be 0.
+
+    Examples
+    --------
+    >>> potential = ProductOfLayers(np.array([0.0, 1.0, 1.0]))  # w = x (x^2 + 1)
+    >>> w = np.array([2.0])  # at x = 1, where Psi' = 2 atan(x)
+    >>> bool(np.isclose(potential.gradient(w)[0], np.pi / 2))
+    True
     """
 
     def __init__(self, starts: np.ndarray) -> None:

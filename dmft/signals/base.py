@@ -21,7 +21,13 @@ from dmft.parameters import Parameters
 
 
 class Component(NamedTuple):
-    """One Gaussian component of a signal law: weight, mean and standard deviation."""
+    """One Gaussian component of a signal law: weight, mean and standard deviation.
+
+    Examples
+    --------
+    >>> Component(probability=0.5, mean=1.0, std=0.0)
+    Component(probability=0.5, mean=1.0, std=0.0)
+    """
 
     probability: float
     mean: float
