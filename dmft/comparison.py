@@ -33,23 +33,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from dmft.models import for_every_model
 from dmft.problem import Problem
 from dmft.simulation.data import OWN_DATA
 from dmft.simulation.ensemble import Ensemble
 from dmft.solution import Solution
 from dmft.statistics import independent_columns, intercept, quotient, student_test
+from dmft.trajectory import Trajectory
 from dmft.validation import require_in_range
 from dmft.values import Value
+from dmft.verdict import LEVEL, message_of, verdict_of
 
 SINGLE = ("test_error", "train_error", "mean_w", "overlap")
 PAIRED = ("C_w", "C_r")
 
-# Probability of rejecting the right theory that chance may have.
-LEVEL = 0.01
 # Share of data sets in which an error of the size that is stated as seen would be rejected.
 POWER = 0.95
 # Values count as at most so many independent ones. Groups of 3 to 64 seeds out of pools of 192 to
@@ -205,6 +206,7 @@ class Report(Value):
             )
 
 
+@for_every_model
 def compare(solution: Solution, ensemble: Ensemble, resolution: float = 0.3) -> Report:
     """Test whether the simulations of an ensemble agree with a solution.
 
@@ -240,21 +242,51 @@ def compare(solution: Solution, ensemble: Ensemble, resolution: float = 0.3) -> 
     'agree'
     """
     _check(solution, ensemble)
-    resolution = require_in_range("resolution", resolution, low=0.0, low_open=True)
     names = [name for name in (*SINGLE, *PAIRED) if name in ensemble.runs]
-    theory = {name: solution.values[name] for name in names}
-    covariates = _covariates(ensemble)
+    sizes = {name: _size(solution, ensemble, name) for name in names}
+    biases = {name: _bias(ensemble, ensemble.runs[name], sizes[name]) for name in names}
     shared = float(np.max(ensemble.stats.get("shared", 0.0)))
-    simulation, error, bias = {}, {}, {}
+    covariates = _covariates(ensemble)
+    return judge(solution, ensemble, sizes, biases, covariates, resolution, shared)
+
+
+def judge(
+    solution: Trajectory,
+    ensemble: Any,
+    sizes: dict[str, np.ndarray],
+    biases: dict[str, np.ndarray],
+    covariates: np.ndarray,
+    resolution: float,
+    shared: float = 0.0,
+) -> Report:
+    """Test the functions of a solution against an ensemble's; the statistics of every model.
+
+    Parameters
+    ----------
+    solution : Trajectory
+    ensemble : Trajectory
+        With `runs`, one row a seed, `seeds` and `dimension`, at the solution's times.
+    sizes, biases : dict of str to ndarray
+        Scale of each function, and how far finite d may shift it.
+    covariates : ndarray, shape (seeds, C)
+        Known quantities of each seed of expectation 0.
+    resolution : float
+        See `compare`.
+    shared : float
+        Share of the data that seeds have in common.
+    """
+    resolution = require_in_range("resolution", resolution, low=0.0, low_open=True)
+    names = list(sizes)
+    theory = {name: solution.values[name] for name in names}
+    simulation, error, bias = {}, {}, biases
     for name in names:
-        runs, size = ensemble.runs[name], _size(solution, ensemble, name)
+        runs, size = ensemble.runs[name], sizes[name]
         simulation[name], spread = intercept(runs, covariates)
         spread = spread * math.sqrt(1 + ensemble.seeds * shared)
         # averages over d coordinates fluctuate; few seeds may agree by chance, or at t = 0
         spread = np.maximum(spread, size / math.sqrt(ensemble.dimension * ensemble.seeds))
         floor = SIMULATION_FLOOR * np.max(size)
         error[name] = np.sqrt(spread**2 + solution.error[name] ** 2 + floor**2)
-        bias[name] = _bias(ensemble, runs, size)
 
     deviations = {
         name: _deviation(np.abs(simulation[name] - theory[name]), bias[name], error[name])
@@ -275,7 +307,7 @@ def compare(solution: Solution, ensemble: Ensemble, resolution: float = 0.3) -> 
         )
         for name in ("test_error", "train_error")
     }
-    verdict = _verdict(p_value, detectable, resolution)
+    verdict = verdict_of(p_value, detectable, resolution)
 
     place = np.unravel_index(np.argmax(deviations[worst]), deviations[worst].shape)
     where = f"{worst}{_time_text([float(ensemble.t[k]) for k in place])}"
@@ -286,7 +318,7 @@ def compare(solution: Solution, ensemble: Ensemble, resolution: float = 0.3) -> 
         p_value=p_value,
         detectable=detectable,
         resolution=resolution,
-        message=_message(ensemble, verdict, where, largest, critical, detectable, resolution),
+        message=message_of(ensemble, verdict, where, largest, critical, detectable, resolution),
         dimension=ensemble.dimension,
         seeds=ensemble.seeds,
         t=ensemble.t,
@@ -353,54 +385,7 @@ def _deviation(difference: np.ndarray, bias: np.ndarray, error: np.ndarray) -> n
     return np.where(np.isnan(deviation), np.inf, deviation)
 
 
-def _verdict(
-    p_value: float, detectable: dict[str, float], resolution: float
-) -> Literal["agree", "rejected", "inconclusive"]:
-    if p_value < LEVEL:
-        return "rejected"
-    return "agree" if max(detectable.values()) <= resolution else "inconclusive"
-
-
 # --- text and checks -------------------------------------------------------------------------
-
-
-def _message(
-    ensemble: Ensemble,
-    verdict: str,
-    where: str,
-    largest: float,
-    critical: float,
-    detectable: dict[str, float],
-    resolution: float,
-) -> str:
-    if ensemble.seeds == 1:
-        return (
-            "The comparison is inconclusive: one seed has no spread from which to take a standard "
-            "error; simulate at least 8."
-        )
-    setting = f"d = {ensemble.dimension}, {ensemble.seeds} seeds"
-    if verdict == "rejected":
-        return (
-            f"The theory is rejected at {setting}: {where} is {largest:.1f} combined standard "
-            f"errors beyond the allowed finite-size bias, where chance explains {critical:.1f}."
-        )
-    furthest = (
-        "no value differs by more than the allowed finite-size bias"
-        if largest == 0
-        else f"the largest deviation beyond the allowed finite-size bias, of {where}, is "
-        f"{largest:.1f} combined standard errors, where chance explains {critical:.1f}"
-    )
-    seen = " and ".join(f"{100 * value:.3g} % of {name}" for name, value in detectable.items())
-    if verdict == "agree":
-        return (
-            f"Theory and simulation agree at {setting}: {furthest}; errors of {seen}, the same at "
-            "all times after the start, would be rejected in 95 % of data sets."
-        )
-    return (
-        f"The comparison is inconclusive at {setting}: {furthest}, but only errors of {seen}, the "
-        "same at all times after the start, would be rejected in 95 % of data sets, and "
-        f"{100 * resolution:g} % is asked for: simulate more seeds or a larger dimension."
-    )
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -424,6 +409,17 @@ def _check(solution: Solution, ensemble: Ensemble) -> None:
         raise TypeError(f"solution must be a dmft.Solution; got {solution!r}")
     if not isinstance(ensemble, Ensemble):
         raise TypeError(f"ensemble must be a dmft.Ensemble; got {ensemble!r}")
+    require_comparable(solution, ensemble)
+
+
+def require_comparable(solution: Any, ensemble: Any) -> None:
+    """Check that theory and simulation are of one problem at the same times.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
     if solution.problem != ensemble.problem:
         raise ValueError(
             "ensemble must simulate the problem of solution; got "

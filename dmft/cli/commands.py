@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dmft.cli.files import run_figure, run_info, run_plot
 from dmft.cli.own_data import run_diagnose
 from dmft.cli.predictions import run_predict, run_saddles
+from dmft.cli.quadratic import run_quadratic
 from dmft.cli.runs import run_benchmark, run_compare, run_simulate, run_solve
 from dmft.cli.sweeps import run_report, run_sweep
 
@@ -28,4 +29,5 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "figure": run_figure,
     "sweep": run_sweep,
     "report": run_report,
+    "quadratic": run_quadratic,
 }

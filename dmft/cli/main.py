@@ -278,6 +278,13 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--title", default="dmft report", help="its title")
 
 
+def _quadratic(parser: argparse.ArgumentParser) -> None:
+    from dmft.cli.quadratic import add_options
+
+    add_options(parser)
+    _add_progress(parser)
+
+
 _COMMANDS = {
     "solve": ("solve the mean-field equations to a stated accuracy", _solve),
     "simulate": ("simulate gradient flow at finite dimension", _simulate),
@@ -291,6 +298,7 @@ _COMMANDS = {
     "figure": ("draw a figure of the literature", _figure),
     "sweep": ("solve or simulate over ranges of fields and options", _sweep),
     "report": ("write one page about results, for any browser", _report),
+    "quadratic": ("solve or simulate wide networks of quadratic activation", _quadratic),
 }
 
 

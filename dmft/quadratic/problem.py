@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dmft.validation import require_in_range
+from dmft.parameters import Parameters, number
 
 
 @dataclass(frozen=True)
-class QuadraticProblem:
+class QuadraticProblem(Parameters):
     """Gradient flow of a wide network with quadratic activation, in the limit d -> infinity.
 
     Teacher Z* = W* W*^T/m*, student Z = W W^T; W is d x m with m/d -> kappa, W* is d x m* with
@@ -45,26 +45,22 @@ class QuadraticProblem:
     3.428571428571429
     """
 
-    alpha: float
-    kappa: float
-    kappa_star: float
-    lam: float = 0.0
-    label_noise: float = 0.0
-    init_variance: float = 1.0
+    alpha: float = number("samples over squared dimension, > 0", low=0.0, low_open=True)
+    kappa: float = number("width of the student over dimension, > 0", low=0.0, low_open=True)
+    kappa_star: float = number("width of the teacher over dimension, > 0", low=0.0, low_open=True)
+    lam: float = number("weight decay, >= 0", 0.0, low=0.0)
+    label_noise: float = number("variance of the label noise, >= 0", 0.0, low=0.0)
+    init_variance: float = number("Tr Z(0)/d, > 0", 1.0, low=0.0, low_open=True)
+
+    name: ClassVar[str] = "quadratic"
 
     # Where the verbs of `dmft` find what they do for this model.
     verbs: ClassVar[dict[str, str]] = {
+        "compare": "dmft.quadratic.comparison",
         "solve": "dmft.quadratic.solve",
         "simulate": "dmft.quadratic.simulation",
         "steady_state": "dmft.quadratic.steady_state",
     }
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        for name in ("alpha", "kappa", "kappa_star", "lam", "label_noise", "init_variance"):
-            positive = name not in ("lam", "label_noise")
-            value = require_in_range(name, getattr(self, name), low=0.0, low_open=positive)
-            object.__setattr__(self, name, value)
 
     @property
     def teacher_power(self) -> float:
@@ -77,10 +73,6 @@ class QuadraticProblem:
         gamma = self.init_variance
         return gamma**2 * (1 + 1 / self.kappa) - 2 * gamma + self.teacher_power
 
-    def config(self) -> dict[str, Any]:
-        """Return the problem as plain numbers."""
-        return {"model": "quadratic", **asdict(self)}
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> QuadraticProblem:
         """Rebuild a problem from `config()`.
@@ -90,4 +82,4 @@ class QuadraticProblem:
         ValueError
             If a value is out of range.
         """
-        return cls(**{name: value for name, value in config.items() if name != "model"})
+        return cls(**{name: value for name, value in config.items() if name != "name"})

@@ -60,9 +60,8 @@ class QuadraticSolution(Trajectory):
     message : str
         The outcome in a sentence.
     stats : dict
-        samples and sizes, panels, sweeps, failed_samples, error_over_tolerance, the errors by
-        source (errors_by_source: sampling and extrapolation, time), mismatch (of two expressions
-        for the train error, in its standard errors), wall_time in seconds.
+        samples and sizes, panels, sweeps, failed_samples, error_over_tolerance, and wall_time in
+        seconds.
     """
 
     problem: QuadraticProblem

@@ -89,3 +89,27 @@ def test_too_few_samples_are_reported():
 def test_bad_input(options, message):
     with pytest.raises(ValueError, match=message):
         dmft.solve(PROBLEM, **({"t_max": 1.0} | options))
+
+
+def test_comparison_accepts_the_theory_and_rejects_wrong_ones():
+    report = dmft.compare(solution(), ensemble())
+    assert report.verdict != "rejected", report.message
+    for name, factor in (("train_error", 0.5), ("mse", 1.4)):
+        wrong = replace(solution(), values=solution().values | {name: factor * solution().mse})
+        assert dmft.compare(wrong, ensemble()).verdict == "rejected", name
+    with pytest.raises(TypeError, match=r"ensemble must be a dmft\.QuadraticEnsemble"):
+        dmft.compare(solution(), solution())
+
+
+def test_command_line(capsys, tmp_path):
+    from dmft.cli.main import main
+
+    problem = ["--alpha", "0.3", "--kappa", "0.7", "--kappa-star", "0.5", "--lam", "0.1"]
+    assert main(["quadratic", "steady-state", *problem]) == 0
+    assert "regularised" in capsys.readouterr().out
+    small = ["--dimension", "10", "--seeds", "2", "--t-eval", "0", "0.2"]
+    out = tmp_path / "runs.h5"
+    assert main(["quadratic", "simulate", *problem, *small, "--out", str(out)]) == 0
+    assert dmft.load(out).seeds == 2
+    assert main(["quadratic", "solve", *problem, "--kappa", "-1"]) == 2
+    assert "kappa must satisfy kappa > 0; got -1.0" in capsys.readouterr().err
