@@ -198,9 +198,11 @@ class _Panel:
         self.X = np.repeat(self._last_answer(), p, axis=2)
         trace = np.einsum("caa->", march.Z[:, self.first]) / (COPIES * march.size)
         rows = np.zeros((p, self.last))
-        if self.first:
-            rows[:, : self.first] = march.R[self.first - 1, : self.first]
         rows[:, self.first :] = 2 * trace * self.a
+        if self.first:
+            before = slice(self.first - p, self.first)
+            rows[:, : self.first] = march.R[self.first - 1, : self.first]
+            rows[:, self.first :] = march.R[before, before]
         self.rows = rows.ravel()
         self.basis: np.ndarray | None = None
         self.change = 1.0
