@@ -140,6 +140,11 @@ class QuadraticSolution(Trajectory):
             "wall time": f"{self.stats['wall_time']:.3g} s" if "wall_time" in self.stats else "",
         }
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the theory rests on, by the keys of `dmft.citations`."""
+        return ("2601.10483",)
+
     def record(self) -> Record:
         """Return everything that is stored; see `dmft.storage`."""
         settings = {
