@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -155,11 +156,23 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(stunts, log, tmp_pat
     # A user may write anywhere as root, but nobody can in /proc.
     with pytest.raises(OSError, match="/proc"):
         dmft.sweep(problem, height=[1.0], solve={"t_max": 1.0}, out="/proc/sweep")
-    if os.geteuid() != 0:
-        tmp_path.chmod(0o500)
-        with pytest.raises(PermissionError):
-            dmft.sweep(problem, height=[1.0], solve={"t_max": 1.0}, out=tmp_path / "sweep")
-        tmp_path.chmod(0o700)
+    assert stunts.counts(log) == {}
+
+
+def test_a_read_only_folder_is_refused_at_once(stunts, log):
+    problem = stunts.Stunt(log=str(log))
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o555)
+        user = os.geteuid()
+        if user == 0:  # root may write everywhere, the user nobody may not
+            os.seteuid(65534)
+        try:
+            with pytest.raises(PermissionError, match="Permission denied"):
+                dmft.sweep(problem, height=[1.0], solve={"t_max": 1.0}, out=f"{name}/sweep")
+        finally:
+            os.seteuid(user)
+            os.chmod(name, 0o755)
+        assert os.listdir(name) == []
     assert stunts.counts(log) == {}
 
 
