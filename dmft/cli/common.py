@@ -69,3 +69,16 @@ def theory_and_simulation(paths: Sequence[str]) -> tuple[Any, Any]:
             )
         found[result.simulated] = result
     return found.get(False), found.get(True)
+
+
+def sweep_in(paths: Sequence[str]) -> Any:
+    """Return the sweep in a file or a folder, or None where these are other files."""
+    from dmft.storage import load
+    from dmft.sweeps.collect import Sweep
+
+    if len(paths) != 1:
+        return None
+    if Path(paths[0]).is_dir():
+        return Sweep.open(paths[0])
+    result = load(paths[0])
+    return result if result.kind == Sweep.kind else None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import dmft
-from dmft.cli.common import DONE, require_picture, theory_and_simulation
+from dmft.cli.common import DONE, require_picture, sweep_in, theory_and_simulation
 from dmft.cli.terminal import format_tree
 
 if TYPE_CHECKING:
@@ -20,21 +20,30 @@ ERRORS = ("error_of_", "standard_error_of_")
 
 
 def run_plot(arguments: Namespace) -> int:
-    """Draw a solution, simulations, or both."""
+    """Draw a solution, simulations, both, or a sweep."""
     from dmft.figures.axes import save_figure
-    from dmft.figures.plots import plot_comparison
 
     picture = require_picture(arguments.out)
-    solution, ensemble = theory_and_simulation(arguments.files)
-    if solution is not None and ensemble is not None:
-        if arguments.quantity != "errors":
-            raise ValueError(f"quantity must be errors for two files; got {arguments.quantity!r}")
-        figure: Any = plot_comparison(solution, ensemble)
+    sweep = sweep_in(arguments.files)
+    if sweep is None:
+        figure = _figure(arguments.files, arguments.quantity or "errors")
     else:
-        figure = (solution or ensemble).plot(arguments.quantity).figure
+        figure = sweep.plot(arguments.quantity or sweep.functions[0]).figure
     save_figure(figure, picture)
     print(f"wrote {picture}")
     return DONE
+
+
+def _figure(files: Sequence[str], quantity: str) -> Any:
+    """Return a figure of theory, simulations, or both."""
+    from dmft.figures.plots import plot_comparison
+
+    solution, ensemble = theory_and_simulation(files)
+    if solution is None or ensemble is None:
+        return (solution or ensemble).plot(quantity).figure
+    if quantity != "errors":
+        raise ValueError(f"quantity must be errors for two files; got {quantity!r}")
+    return plot_comparison(solution, ensemble)
 
 
 def run_figure(arguments: Namespace) -> int:

@@ -196,11 +196,15 @@ def _plot(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="written by `dmft solve`, by `dmft simulate`, or one of each to compare them",
+        help="written by `dmft solve`, by `dmft simulate`, or one of each to compare them; or a "
+        "sweep's file or folder",
     )
     parser.add_argument("--out", metavar="FILE", required=True, help="picture to draw")
     parser.add_argument(
-        "--quantity", choices=QUANTITIES, default="errors", help="what to draw (default errors)"
+        "--quantity",
+        metavar="NAME",
+        help=f"what to draw: {', '.join(QUANTITIES)} (default errors); of a sweep a function of "
+        "time (default the first one)",
     )
 
 

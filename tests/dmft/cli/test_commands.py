@@ -507,7 +507,7 @@ def test_figure_is_drawn_by_the_presets(monkeypatch, tmp_path, capsys):
             "the picture must end in .png, .pdf or .svg; got 'a.gif'",
         ),
         ("predict", "--delta 1 --dimension 0", "dimension must be an integer >= 1; got 0"),
-        ("plot", "no.h5 --out a.png --quantity D", "argument --quantity: invalid choice: 'D'"),
+        ("plot", "no.h5 --out a.png", "No such file or directory: 'no.h5'"),
         ("info", "no.h5", "No such file or directory: 'no.h5'"),
         ("saddles", "no.npz", "No such file or directory: 'no.npz'"),
     ],

@@ -55,6 +55,12 @@ def test_the_command_does_what_the_function_does(tmp_path, capsys):
     assert np.allclose(collected["test_error"], sweep["test_error"], rtol=1e-12)
     assert np.allclose(collected["simulated_test_error"], sweep["simulated_test_error"])
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    for drawn in (out, tmp_path / "all.nc"):
+        picture = tmp_path / f"{drawn.name}.png"
+        assert main(["plot", str(drawn), "--out", str(picture), "--quantity", "mean_w"]) == 0
+        assert picture.exists()
+    assert main(["plot", str(out), "--out", str(picture), "--quantity", "C_w"]) == 2
+    assert "quantity must be one of test_error" in capsys.readouterr().err
 
 
 def test_progress_and_failures_are_told(tmp_path, capsys):

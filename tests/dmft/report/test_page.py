@@ -89,8 +89,7 @@ def report(tmp_path_factory):
     dmft.sweep(
         problem,
         delta=[0.01, 0.5, 1.0],
-        solve={"t_max": 1.0, "rtol": 0.1},
-        simulate={"dimension": 20, "seeds": 2},
+        simulate={"t_max": 1.0, "dimension": 20, "seeds": 2},
         out=folder / "sweep",
         workers=1,
     )
@@ -100,9 +99,15 @@ def report(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def shown(report):
+    """What the browser shows by day."""
+    return browse(report)
+
+
 @needs_chromium
-def test_a_browser_shows_title_figures_and_tables_and_asks_nobody(report):
-    page, console = browse(report)
+def test_a_browser_shows_title_figures_and_tables_and_asks_nobody(shown):
+    page, console = shown
     assert page["title"] == "A <b>run</b>"
     assert console == []
     assert [name for name in page["requests"] if not name.startswith("data:")] == []
@@ -125,8 +130,8 @@ def test_a_browser_shows_title_figures_and_tables_and_asks_nobody(report):
 
 
 @needs_chromium
-def test_dark_pages_have_dark_figures(report):
-    light, dark = browse(report)[0], browse(report, dark=True)[0]
+def test_dark_pages_have_dark_figures(report, shown):
+    light, dark = shown[0], browse(report, dark=True)[0]
     assert dark["paper"] == "rgb(21, 23, 26)"
     assert dark["ink"] == "rgb(228, 230, 233)"
     for (black, _), (black_in_the_dark, white) in zip(light["inks"], dark["inks"], strict=True):
