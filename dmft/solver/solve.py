@@ -94,7 +94,7 @@ def solve(
         Horizon; from 1e-100 to 1e100.
     t_eval : array_like, shape (T,), optional
         Increasing times in [0, t_max] at which the solution is given; the solver's nodes and 0
-        where absent.
+        where absent. In steps they are multiples of the step, by default all or some 200 of them.
     rtol : float, optional
         Relative accuracy of test and train error, in [1e-10, 0.1]. 1e-4 where absent, and 1e-2
         for training in steps.

@@ -29,7 +29,9 @@ LARGEST_PATHS = 8192
 # each where that was measured, and about 40 K^2 elsewhere: twenty to forty seconds.
 LARGEST_WORK = 2e11
 LINEAR_STEPS = 1500  # of a linear network, whose march then takes a minute
-CHUNK = 2.5e8  # bytes that the coefficients of the systems marched at once may take
+# Bytes that the systems marched at once may take, and the numbers of one system: for each step of a
+# path its coefficients and values, for each pair of steps response, memory, factor and products.
+CHUNK, EACH_PATH, EACH_STEP = 2.5e8, 16, 12
 # Steps from which larger ones are tried: fewer take less than a second at one per cent.
 MANY_STEPS = 300
 # The coarsest step over 2/(largest eigenvalue at the start), where gradient descent is unstable.
@@ -191,8 +193,9 @@ def _march(level: _Level, count: int, directions: np.ndarray | None, rng: int) -
         return _values(level, march(problem, steps, exact_draws(problem, steps)))
     if directions is None:
         directions = with_target(np.eye(2 * steps)[:, : 2 * FIRST_PATHS])
-    coefficients = 8.0 * 16 * steps * strata(problem) * count
-    chunk = int(np.clip(CHUNK / coefficients, 1, SYSTEMS))
+    paths = strata(problem) * count
+    size = 8.0 * steps * (EACH_PATH * paths + EACH_STEP * steps)
+    chunk = int(np.clip(CHUNK / size, 1, SYSTEMS))
     parts = []
     for first in range(0, SYSTEMS, chunk):
         systems = range(first, min(first + chunk, SYSTEMS))

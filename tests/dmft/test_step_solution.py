@@ -120,3 +120,12 @@ def test_noise_of_small_steps_is_a_diagonal_network_s_decay():
     product = np.mean(np.log(paths.u[:, -1] * paths.v[:, -1]))
     # log(u v) falls at the rate label_noise/(4 delta) and, at finite steps h, by h int h^2/4 more
     assert product == pytest.approx(-0.5 * 0.4 / 2.0, rel=0.15)
+
+
+def test_default_times_are_steps():
+    problem = linear(dmft.GradientDescent(0.1))
+    np.testing.assert_allclose(dmft.solve(problem, 1.05).t, 0.1 * np.arange(11))
+    times = dmft.solve(problem, 30.0).t
+    assert len(times) <= 201
+    assert times[-1] == pytest.approx(30.0)
+    np.testing.assert_allclose(times / 0.1, np.rint(times / 0.1), atol=1e-9)
