@@ -31,7 +31,8 @@ from dmft.problem import Problem
 from dmft.validation import shown
 
 if TYPE_CHECKING:
-    from dmft.limits.state_evolution import Denoiser, FixedPoint, Mixture
+    from dmft.limits.mixture import Mixture
+    from dmft.limits.state_evolution import Denoiser, FixedPoint
 
 
 @dataclass(frozen=True)
@@ -365,7 +366,7 @@ def _from_fixed_point(
 
 
 def _mixture(problem: Problem) -> Mixture:
-    from dmft.limits.state_evolution import Mixture
+    from dmft.limits.mixture import Mixture
 
     return Mixture(*problem.signal.mixture)
 

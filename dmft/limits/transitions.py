@@ -15,7 +15,12 @@ import numpy as np
 
 from dmft.display import Summarised
 from dmft.problem import Problem
-from dmft.validation import require_in_range, require_integer, shown
+from dmft.validation import (
+    require_array,
+    require_in_range,
+    require_integer,
+    require_times,
+)
 
 _GRID_STEP = 0.02  # of log t, for the detection of the steepest descent
 _SMOOTHING = 0.1  # of log t, standard deviation
@@ -174,7 +179,7 @@ def _force_quantile(problem: Problem, probability: float, signal_only: bool) -> 
     """Return the quantile of |h(0)|, over all coordinates or over those with w* != 0."""
     from scipy.optimize import brentq
 
-    from dmft.limits.state_evolution import Mixture
+    from dmft.limits.mixture import Mixture
 
     p, mean, std = problem.signal.mixture
     start = problem.mirror.initial_weight(problem.alpha)
@@ -362,13 +367,9 @@ def _fall_time(t: np.ndarray, values: np.ndarray, fraction: float, name: str) ->
 
 
 def _trajectory(t: Any, values: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    times, errors = np.array(t, dtype=float), np.array(values, dtype=float)
-    if times.ndim != 1 or times.size < 2:
+    times, errors = require_times("t", t), require_array(name, values)
+    if times.size < 2:
         raise ValueError(f"t must be a 1-d array of at least 2 times; got shape {times.shape}")
-    if not np.all(np.isfinite(times)) or np.any(np.diff(times) <= 0) or times[0] < 0:
-        raise ValueError(f"t must be finite, >= 0 and strictly increasing; got {shown(t)}")
     if errors.shape != times.shape:
         raise ValueError(f"{name} must have the shape of t, {times.shape}; got {errors.shape}")
-    if not np.all(np.isfinite(errors)):
-        raise ValueError(f"{name} must be finite; got {shown(errors[~np.isfinite(errors)][0])}")
     return times, errors

@@ -6,7 +6,8 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import linprog
 from scipy.stats import norm
 
-from dmft.limits.state_evolution import MirrorProx, Mixture, SoftThreshold
+from dmft.limits.mixture import Mixture
+from dmft.limits.state_evolution import MirrorProx, SoftThreshold
 from dmft.limits.steady_states import recovery_threshold, steady_state
 from dmft.networks.deep import Deep, Power
 from dmft.networks.diagonal import Diagonal, Hyperbolic
@@ -413,7 +414,7 @@ def test_many_atoms_are_compressed_without_loss(lam, monkeypatch):
     problem = Problem(0.5, 0.1, lam, 0.1, Empirical(atoms))
     fast = steady_state(problem)
     assert fast.observed.mean.size < 300
-    monkeypatch.setattr("dmft.limits.state_evolution._FEW_ATOMS", 10**9)
+    monkeypatch.setattr("dmft.limits.mixture._FEW_ATOMS", 10**9)
     observed = Mixture(*np.array(problem.signal.components()).T).convolved(fast.tau)
     full = fast.denoiser.moments(observed)
     short = fast.denoiser.moments(fast.observed)
