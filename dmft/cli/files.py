@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dmft
 from dmft.cli.common import DONE, require_picture, sweep_in, theory_and_simulation
-from dmft.cli.terminal import format_tree
+from dmft.cli.terminal import Reporter, format_tree
 
 if TYPE_CHECKING:
     from dmft.storage import Variable
@@ -53,7 +53,15 @@ def run_figure(arguments: Namespace) -> int:
     if arguments.name not in PRESETS:
         raise ValueError(f"figure must be one of {', '.join(PRESETS)}; got {arguments.name!r}")
     picture = require_picture(arguments.out)
-    draw(arguments.name, picture)
+    names = ("full", "delta", "alpha", "lam", "dimension", "seeds", "rtol")
+    with Reporter(arguments.progress) as reporter:
+        draw(
+            arguments.name,
+            picture,
+            **{name: getattr(arguments, name) for name in names},
+            rng=arguments.seed,
+            progress=reporter.stage,
+        )
     print(f"wrote {picture}")
     return DONE
 

@@ -246,7 +246,19 @@ def _saddles(parser: argparse.ArgumentParser) -> None:
 
 def _figure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="name of the figure; an unknown one lists all")
-    parser.add_argument("--out", metavar="FILE", required=True, help="picture to draw")
+    parser.add_argument(
+        "--out", metavar="FILE", required=True, help="picture to draw: .png, .pdf or .svg"
+    )
+    for name in ("delta", "alpha", "lam"):
+        parser.add_argument(
+            f"--{name}", type=float, nargs="+", metavar="X", help="in place of the figure's own"
+        )
+    parser.add_argument("--dimension", type=int, metavar="N", help="dimension of the simulations")
+    parser.add_argument("--seeds", type=int, metavar="N", help="draws of the data")
+    parser.add_argument("--rtol", type=float, metavar="X", help="relative accuracy of the theory")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default 0)")
+    parser.add_argument("--full", action="store_true", help="larger simulations, more accuracy")
+    _add_progress(parser)
 
 
 def _sweep(parser: argparse.ArgumentParser) -> None:

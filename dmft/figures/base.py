@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +49,10 @@ class Preset:
         Whether the times crowd towards 0.
     saddles : bool
         Whether the simulations are saddle-to-saddle runs, for alpha -> 0, not gradient flow.
+    varies : tuple of str
+        Fields of its problems that may have several values; delta may always have one.
+    horizon : callable, optional
+        Last time for another problem than its own; by default that of the problem it comes from.
     """
 
     title: str
@@ -59,6 +63,8 @@ class Preset:
     full: Effort = Effort((2000,), 16, 1e-3)
     log_time: bool = True
     saddles: bool = False
+    varies: tuple[str, ...] = ()
+    horizon: Callable[[Problem], float] | None = None
 
     def __post_init__(self) -> None:
         """Check that there is one horizon a problem.
@@ -72,6 +78,74 @@ class Preset:
             raise ValueError(
                 f"horizons must be {len(self.problems)}, one a problem; got {len(self.horizons)}"
             )
+
+    def varied(
+        self,
+        *,
+        dimension: int | None = None,
+        seeds: int | None = None,
+        rtol: float | None = None,
+        **values: Sequence[float] | None,
+    ) -> Preset:
+        """Return the figure for other problems, simulations or another accuracy.
+
+        Parameters
+        ----------
+        dimension, seeds : int, optional
+            Of the simulations.
+        rtol : float, optional
+            Accuracy of the theory.
+        **values : sequence of float, optional
+            Values of delta, alpha or lam that take the place of the figure's own.
+
+        Raises
+        ------
+        ValueError
+            If the figure does not depend on such values, or one is out of its range.
+
+        Examples
+        --------
+        >>> from dmft.figures.presets import PRESETS
+        >>> grokking = PRESETS["grokking"].varied(alpha=[5.0], lam=[0.5, 0.1], seeds=4)
+        >>> [(p.alpha, p.lam) for p in grokking.problems], grokking.quick.seeds
+        ([(5.0, 0.5), (5.0, 0.1)], 4)
+        """
+        runs = list(zip(self.problems, self.horizons, strict=True))
+        for name, chosen in values.items():
+            if chosen is not None:
+                self._check_varies(name, chosen)
+                runs = [self._changed(run, name, value) for run in runs for value in chosen]
+        distinct = dict(runs)  # problems that differed in what has been replaced are now the same
+        effort: dict[str, Any] = {
+            "dimensions": None if dimension is None else (dimension,),
+            "seeds": seeds,
+            "rtol": rtol,
+        }
+        given = {name: value for name, value in effort.items() if value is not None}
+        return replace(
+            self,
+            problems=tuple(distinct),
+            horizons=tuple(distinct.values()),
+            quick=replace(self.quick, **given),
+            full=replace(self.full, **given),
+        )
+
+    def _check_varies(self, name: str, chosen: Sequence[float]) -> None:
+        if name not in self.varies and (name != "delta" or len(chosen) != 1):
+            several = ", ".join(self.varies) or "none"
+            raise ValueError(
+                f"{name} cannot be {list(chosen)} in this figure: of delta, alpha and lam it takes "
+                f"several values of {several}, and one of delta"
+            )
+
+    def _changed(
+        self, run: tuple[Problem, float], name: str, value: float
+    ) -> tuple[Problem, float]:
+        change: dict[str, Any] = {name: value}
+        problem = replace(run[0], **change)
+        if self.horizon is None or name == "delta":
+            return problem, run[1]
+        return problem, self.horizon(problem)
 
     @property
     def dimension(self) -> int:
@@ -168,17 +242,36 @@ DELTA = 0.5
 NOISE = 0.1
 
 
-def decaying(
-    pairs: tuple[tuple[float, float], ...], sigma2: float
-) -> tuple[tuple[Problem, ...], tuple[float, ...]]:
-    """Return problems of (alpha, lam), and four of their lazy-to-rich times 2 log(alpha)/lam."""
+def decaying(pairs: tuple[tuple[float, float], ...], sigma2: float) -> dict[str, Any]:
+    """Return a figure's problems of (alpha, lam) and their horizons."""
     problems = tuple(Problem(DELTA, alpha, lam, sigma2) for alpha, lam in pairs)
-    return problems, tuple(8 * math.log(alpha) / lam for alpha, lam in pairs)
+    return _with_horizons(problems, _four_transitions, ("alpha", "lam"))
 
 
-def small_starts(
-    alphas: tuple[float, ...], last: float
-) -> tuple[tuple[Problem, ...], tuple[float, ...]]:
-    """Return problems of small alpha and their times t = 2 log(1/alpha) `last`."""
+def _four_transitions(problem: Problem) -> float:
+    """Return four times the lazy-to-rich time 2 log(alpha)/lam."""
+    if problem.alpha <= 1 or problem.lam <= 0:
+        raise ValueError(
+            "alpha must be > 1 and lam > 0 for a transition from lazy to rich; got "
+            f"alpha = {problem.alpha!r}, lam = {problem.lam!r}"
+        )
+    return 8 * math.log(problem.alpha) / problem.lam
+
+
+def small_starts(alphas: tuple[float, ...], last: float) -> dict[str, Any]:
+    """Return a figure's problems of small alpha and their times t = 2 log(1/alpha) `last`."""
+
+    def horizon(problem: Problem) -> float:
+        if problem.alpha >= 1:
+            raise ValueError(f"alpha must be < 1 for a small start; got {problem.alpha!r}")
+        return 2 * math.log(1 / problem.alpha) * last
+
     problems = tuple(Problem(DELTA, alpha, 0.0, NOISE) for alpha in alphas)
-    return problems, tuple(2 * math.log(1 / alpha) * last for alpha in alphas)
+    return _with_horizons(problems, horizon, ("alpha",))
+
+
+def _with_horizons(
+    problems: tuple[Problem, ...], horizon: Callable[[Problem], float], varies: tuple[str, ...]
+) -> dict[str, Any]:
+    horizons = tuple(map(horizon, problems))
+    return {"problems": problems, "horizons": horizons, "horizon": horizon, "varies": varies}

@@ -82,7 +82,7 @@ def _delays(ensemble: Ensemble) -> np.ndarray:
 PRESET = Preset(
     "Grokking: the test error falls long after the train error",
     grokking,
-    *decaying(tuple((a, lam) for lam in (0.1, 0.03) for a in (3.0, 10.0, 20.0)), 0.0),
-    Effort((500,), 8, 3e-2),
-    Effort((2000,), 16, 1e-2),
+    quick=Effort((500,), 8, 3e-2),
+    full=Effort((2000,), 16, 1e-2),
+    **decaying(tuple((a, lam) for lam in (0.1, 0.03) for a in (3.0, 10.0, 20.0)), 0.0),
 )

@@ -44,4 +44,5 @@ PRESET = Preset(
     interpolation,
     tuple(Problem(delta, 1.0, 0.0, NOISE) for delta in (0.3, 0.5, 0.8)),
     (10.0, 30.0, 200.0),
+    varies=("delta",),
 )

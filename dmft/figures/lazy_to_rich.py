@@ -35,7 +35,7 @@ def lazy_to_rich(preset: Preset, runs: Sequence[Run]) -> Figure:
     """Draw both errors for each alpha (columns) and lam (colours), and the predicted times."""
     figure = new_figure(preset, (10.5, 6.8))
     alphas = sorted({run.solution.problem.alpha for run in runs})
-    axes = figure.subplots(2, len(alphas), sharex="col", sharey="row")
+    axes = figure.subplots(2, len(alphas), sharex="col", sharey="row", squeeze=False)
     for column, alpha in enumerate(alphas):
         chosen = [run for run in runs if run.solution.problem.alpha == alpha]
         for run, colour in zip(chosen, PALETTE, strict=False):
@@ -61,7 +61,8 @@ def lazy_to_rich(preset: Preset, runs: Sequence[Run]) -> Figure:
         dot_handle("0.3", "steepest descent in $\\log t$ (theory)"),
     ]
     add_legend(axes[0, 0], runs)
-    axes[0, 1].legend(handles=notes, frameon=False, fontsize=8)
+    beside = axes[0, 1] if len(alphas) > 1 else axes[1, 0]
+    beside.legend(handles=notes, frameon=False, fontsize=8)
     return tidied(figure)
 
 
@@ -79,5 +80,5 @@ def _mark_detection(ax: Axes, run: Run, colour: str) -> None:
 PRESET = Preset(
     "Lazy to rich: weight decay ends the lazy plateau at about 2 log(α)/λ",
     lazy_to_rich,
-    *decaying(tuple((a, lam) for a in (2.0, 5.0) for lam in (0.5, 0.1, 0.01)), NOISE),
+    **decaying(tuple((a, lam) for a in (2.0, 5.0) for lam in (0.5, 0.1, 0.01)), NOISE),
 )

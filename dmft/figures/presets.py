@@ -9,7 +9,7 @@ mean +- 2 standard errors; dashed lines are predictions that need no solve.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dmft.figures import (
@@ -46,6 +46,12 @@ def draw(
     path: str | os.PathLike[str],
     *,
     full: bool = False,
+    delta: Sequence[float] | None = None,
+    alpha: Sequence[float] | None = None,
+    lam: Sequence[float] | None = None,
+    dimension: int | None = None,
+    seeds: int | None = None,
+    rtol: float | None = None,
     rng: Rng = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
@@ -56,10 +62,16 @@ def draw(
     name : str
         One of `PRESETS`.
     path : path-like
-        Picture to write, .png or .pdf.
+        Picture to write, .png, .pdf or .svg.
     full : bool
         Whether to take larger simulations, more seeds and a more accurate solution; the quick
         figure takes one to two minutes.
+    delta, alpha, lam : sequence of float, optional
+        Values in place of the figure's own; see `Preset.varied`.
+    dimension, seeds : int, optional
+        Of the simulations.
+    rtol : float, optional
+        Accuracy of the theory.
     rng : int, Generator, SeedSequence or None
         Source of randomness.
     progress : callable, optional
@@ -89,6 +101,7 @@ def draw(
     if not target.parent.is_dir():
         raise FileNotFoundError(f"path must be in an existing directory; got {str(path)!r}")
     require_matplotlib()
-    preset = PRESETS[name]
+    values = {"delta": delta, "alpha": alpha, "lam": lam}
+    preset = PRESETS[name].varied(dimension=dimension, seeds=seeds, rtol=rtol, **values)
     runs = compute(preset, full=full, rng=rng, progress=progress)
     return save_figure(preset.drawing(preset, runs), target)

@@ -102,9 +102,9 @@ def _draw_extrapolation(
 PRESET = Preset(
     "Saddle to saddle: the limit α → 0, approached like 1/log(1/α)",
     saddles,
-    *small_starts((1e-2, 1e-4, 1e-8), 3.0),
-    Effort((1000,), 24, 1e-2),
-    Effort((2000,), 16, 3e-3),
+    quick=Effort((1000,), 24, 1e-2),
+    full=Effort((2000,), 16, 3e-3),
     log_time=False,
     saddles=True,
+    **small_starts((1e-2, 1e-4, 1e-8), 3.0),
 )

@@ -53,7 +53,7 @@ def search_to_descent(preset: Preset, runs: Sequence[Run]) -> Figure:
 PRESET = Preset(
     "Search to descent: a small start waits for a time proportional to log(1/α)",
     search_to_descent,
-    *small_starts((1e-2, 1e-3, 1e-4), 2.5),
-    Effort((500,), 8, 3e-3),
+    quick=Effort((500,), 8, 3e-3),
     log_time=False,
+    **small_starts((1e-2, 1e-3, 1e-4), 2.5),
 )

@@ -90,4 +90,6 @@ PRESET = Preset(
     Effort((500,), 8, 1e-3),
     Effort((2000,), 16, 1e-4),
     log_time=False,
+    varies=("alpha",),
+    horizon=lambda problem: 5 / convergence_rate(problem),
 )

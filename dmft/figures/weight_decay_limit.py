@@ -101,4 +101,6 @@ PRESET = Preset(
     (250.0, 800.0, 1500.0, 4000.0),  # 12/lam to 25/lam: smaller lam needs fewer
     Effort((100, 500), 16, 1e-2),
     Effort((200, 1000), 16, 1e-3),
+    varies=("lam",),
+    horizon=lambda problem: 20 / problem.lam,
 )

@@ -309,3 +309,43 @@ def test_steps_figure_shows_errors_and_the_edge(monkeypatch):
     np.testing.assert_allclose(
         starts, np.array([0.15, 0.2, 0.25]) * (1 + 0.5**-0.5) ** 2, rtol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "count"),
+    [
+        ("lazy-to-rich", {"alpha": [3.0], "lam": [0.5], "delta": [0.8]}, 1),
+        ("search-to-descent", {"alpha": [0.1, 0.05]}, 2),
+        ("interpolation", {"delta": [0.4]}, 1),
+        ("grokking", {"alpha": [2.0], "lam": [0.5]}, 1),
+    ],
+)
+def test_a_figure_is_drawn_for_other_values(tmp_path, name, values, count):
+    changes = {"dimension": 30, "seeds": 2, "rtol": 5e-2}
+    preset = PRESETS[name].varied(**changes, **values)
+    assert len(preset.problems) == count
+    for field, chosen in values.items():
+        assert {getattr(problem, field) for problem in preset.problems} == set(chosen)
+    path = draw(name, tmp_path / "a.svg", **changes, **values)
+    assert "<svg" in path.read_text()
+
+
+def test_horizons_follow_the_problem():
+    preset = PRESETS["lazy-to-rich"].varied(alpha=[3.0], lam=[0.2])
+    assert preset.horizons == (pytest.approx(8 * math.log(3.0) / 0.2),)
+    assert PRESETS["lazy-to-rich"].varied() == PRESETS["lazy-to-rich"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "text"),
+    [
+        ("phases", {"alpha": [1.0]}, "alpha cannot be"),
+        ("lazy-to-rich", {"delta": [0.5, 1.0]}, "delta cannot be"),
+        ("lazy-to-rich", {"alpha": [0.5]}, "alpha must be > 1"),
+        ("search-to-descent", {"alpha": [2.0]}, "alpha must be < 1"),
+        ("saddles", {"delta": [-1.0]}, "delta must satisfy delta > 0"),
+    ],
+)
+def test_values_that_a_figure_cannot_show_are_refused(name, values, text):
+    with pytest.raises(ValueError, match=text):
+        PRESETS[name].varied(**values)
