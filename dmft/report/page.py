@@ -67,6 +67,7 @@ def write_report(
     >>> dmft.solve(dmft.Problem(0.5, network="linear"), 1.0).save(f"{folder.name}/run.h5")
     >>> write_report([f"{folder.name}/run.h5"], f"{folder.name}/report.html").name
     'report.html'
+    >>> folder.cleanup()
     """
     target = Path(out)
     if target.suffix.lower() not in (".html", ".htm"):
