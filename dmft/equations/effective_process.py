@@ -135,6 +135,18 @@ class EffectiveProcess:
         # count in proportion to it, as large starts stay in the linear part of their map
         self._unit = float(np.clip(self._size / (self._start[1] + TINY), TINY, 1.0))
 
+    def on(self, grid: Grid) -> EffectiveProcess:
+        """Return the process on another grid with the very nodes that it has on this one.
+
+        A rule that places its nodes anew takes others, as the modes' scales differ a little; what
+        two grids differ by would then not be due to the grids alone.
+        """
+        other = EffectiveProcess(self.problem, grid, self.rule, self._deadline)
+        for mine, its in zip(self._families, other._families, strict=True):
+            its.width, its.uncovered = mine.width, mine.uncovered
+            its.parts = [part.on(grid.size) for part in mine.parts]
+        return other
+
     @property
     def paths(self) -> int:
         """Number of paths of one call; 0 before the first."""
@@ -196,7 +208,7 @@ class EffectiveProcess:
         Nodes are placed where that has not been done, and anew where they do not suit thresholds
         that have moved.
         """
-        if family.parts and self.rule.fixed:
+        if family.placed and self.rule.fixed:
             drive = drive.aligned(family.drive)
         thresholds = self._thresholds(drive)
         kept = self.rule.fixed and not family.outgrown(thresholds)
@@ -340,6 +352,11 @@ class _Family:
     uncovered: float = 0.0
     parts: list[_Part] = field(default_factory=list)
 
+    @property
+    def placed(self) -> bool:
+        """Whether the nodes were placed for the modes of a drive on this grid."""
+        return bool(self.parts) and hasattr(self, "drive")
+
     def follow(self) -> float:
         """Move the nodes with the thresholds; return the Gaussian mass that they do not cover."""
         if self.thresholds is None:
@@ -375,6 +392,7 @@ class _Part:
     """
 
     def __init__(self, strata: list[_Stratum], size: int) -> None:
+        self._strata = strata
         self._components = [s.component for s in strata]
         columns = zip(*(s.nodes for s in strata), strict=True)
         self._reference = Nodes(*(np.concatenate(column) for column in columns))
@@ -391,6 +409,10 @@ class _Part:
         self.weights = probabilities * self._reference.weights
         self.rest = probabilities * self._reference.rest
         self.H = np.zeros((len(self.z), size))
+
+    def on(self, size: int) -> _Part:
+        """Return the same nodes for a grid of another size."""
+        return _Part(self._strata, size)
 
     @property
     def odd_weights(self) -> np.ndarray:

@@ -189,7 +189,7 @@ def _refinements(
         grid, known = system.grid, (system.grid, x)
         averages = Averages.unpack(x, grid.size)
         marked = unresolved_panels(system.problem, grid, averages, run.tolerance)
-        if not (adapt and _can_split(grid, marked)):
+        if not (adapt and can_split(grid, marked)):
             if shift is None and isinstance(cheap, SparseRule):
                 better, moved = _leading_rule(system, process, point, cheap, tried, run)
                 if better != cheap:
@@ -200,7 +200,7 @@ def _refinements(
             finer = Grid(grid.edges, grid.stages + EXTRA_STAGES)
             fine, check = _fine_solution(coarse, finer, cheap, ROUGH * share, run)
             marked = inaccurate_panels(finer, _time_ratios(coarse, fine), share)
-            if not (adapt and _can_split(grid, marked)):
+            if not (adapt and can_split(grid, marked)):
                 run.converged = point.success and check.success
                 yield coarse, fine, cheap
             known = fine.solution if check.success else known
@@ -208,7 +208,7 @@ def _refinements(
         x, shift = prolonged(*known, system.grid), _carried(shift, grid, system.grid)
 
 
-def _can_split(grid: Grid, marked: np.ndarray) -> bool:
+def can_split(grid: Grid, marked: np.ndarray) -> bool:
     """Whether there are panels to split, and room for it."""
     return bool(marked.any()) and grid.panels + int(marked.sum()) <= MAX_PANELS
 
@@ -369,15 +369,6 @@ def _enough(tried: list[tuple[float, float]], least: float, most: float) -> floa
 def prolonged(grid: Grid, x: np.ndarray, target: Grid) -> np.ndarray:
     """Return packed averages (n,) of one grid on another."""
     return transferred(Averages.unpack(x, grid.size), grid, target).pack()
-
-
-def time_share(coarse: Level, x: np.ndarray) -> float:
-    """Return the share of the two grids' difference that is left in the result.
-
-    The finer grid has an error of its own, and the noise correction that of the coarse one.
-    """
-    relative = coarse.system.tolerance.rtol * coarse.system.distance(x, coarse.x)
-    return max(HIGHER_ORDER, relative)
 
 
 def time_difference(coarse: Level, fine: Level) -> float:

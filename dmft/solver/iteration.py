@@ -33,7 +33,7 @@ Vector = np.ndarray
 
 SETTLED = 0.5  # of a sweep's change that sweeps of the linear model may leave
 MODEL_SWEEPS = 8
-UNFINISHED = 0.01  # share of a correction that may be left to the next one
+UNFINISHED = 0.03  # share of a correction that may be left to the next one
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,11 @@ from dmft.solver.cheap_map import (
     SHIFT,
     Level,
     Run,
+    can_split,
     prolonged,
-    refine_grid,
-    time_difference,
-    time_share,
 )
 from dmft.solver.errors import ITERATION, SAFETY, Difference, OnGrid
+from dmft.solver.finer_grid import Finer, finer_solution, split_levels, time_error
 from dmft.solver.grids import GRID_SHARE
 from dmft.solver.iteration import Corrected
 from dmft.solvers.fixed_point import Exhausted
@@ -39,7 +38,7 @@ DAMPING = (1.0, 0.5, 0.25)  # of a correction, one after the other
 FIRST_TOLERANCE = 3.0  # of rtol: importance below which the first rule leaves a term out
 UNSEEN = 0.05  # of that importance, where the second mode of a component may be left out at first
 LAST_TOLERANCE = 1e-16
-REITERATIONMENT = 0.5  # of that importance from one rule to the next
+REFINEMENT = 0.5  # of that importance from one rule to the next
 GROWTH = 1.7  # least growth of the number of points from one rule to the next
 OWN_GROWTH = 1.1  # the same in each component: all of the error may be that of a rare one
 MOST_GROWTH = 6.0  # of all of them, for the sake of one
@@ -48,24 +47,38 @@ SHRINKING = 0.7  # of the spacing where a change is blamed on it
 LEFT = 1.0 / 3.0  # of the last change, for the error left; 0.1 to 0.4 were measured
 SUDDEN = 0.05  # of the change before, that a change counts for at least: grids may agree by chance
 AIM = 0.95  # of the tolerance, for the whole estimate
-ROUGH_CORRECTION = 0.8  # allowed errors, in its last Legendre coefficients; 0.7 did no harm
-FINER_GRID = 0.5  # of the difference of the two grids, that may be left where it is rough
-LEAST_GRID_SHARE = 0.1  # of the tolerance, for that difference where the noise matters much
+# Allowed errors that steps under one rule may leave before it is compared with a larger one: they
+# are a part of the difference then, so that more would only be blamed on the rule in vain.
+FORCING = 0.7
+# Share of a step that the next one is expected to take before two of them were seen: 1/300 to 1/7
+# were measured, the largest over long horizons.
+CONTRACTION = 0.02
+# Errors fall about like paths^(-DECAY) under rules that grow; 2 to 3 were measured in the regimes
+# of benchmarks/regimes.py. The growth that follows is MOST_WANTED at most, lest it overshoot.
+DECAY, MOST_WANTED = 2.5, 3.0
+# Growth to the first rule that is compared: nothing is known of the decay then, and a smaller step
+# agreed by chance on one of forty random problems.
+FIRST_GROWTH = 3.0
+LEAST_CONTRACTION = 0.01
+# Allowed errors by which larger rules may move the solution for this change to be interpolated, not
+# solved for, on the finer grid: grids of six stages interpolate to better than a hundredth.
+DIRECT = 3.0
 LEAST_SHARE = 0.05  # of the tolerance, for the other modes
 
 
 class _Noise(NamedTuple):
     """Solution under the full rule on the coarse grid.
 
-    It is the fixed point of the cheap map plus `correction`; `shift` is what the checks add.
+    `shift` is what the checks add to it.
     """
 
-    x: np.ndarray
-    correction: np.ndarray
+    state: Corrected
+    first: Corrected  # under the rule that was used on the finer grid
+    finer: Finer | None  # there
     shift: np.ndarray
     differences: list[Difference]
     rule: NoiseRule
-    processes: tuple[EffectiveProcess, ...]  # that gave it, that of `rule` last
+    processes: list[EffectiveProcess]  # that gave it, that of `rule` last
 
 
 def resolve_noise(
@@ -78,10 +91,16 @@ def resolve_noise(
 ) -> tuple[Level, Level, _Noise]:
     """Correct the cheap map by the full rule; return the grids, which may be finer, too."""
     if not run.converged or given is cheap:
+        state = coarse.uncorrected
+        finer = Finer(fine.uncorrected, fine.system, fine.process) if adapt else None
         zero = np.zeros_like(coarse.x)
-        return coarse, fine, _Noise(coarse.x, zero, zero, [], cheap, (coarse.process,))
+        return (
+            coarse,
+            fine,
+            _Noise(state, state, finer, zero, [], cheap, [fine.process, coarse.process]),
+        )
     if given is not None:
-        return coarse, fine, _given_noise(coarse, given, run)
+        return coarse, fine, _given_noise(coarse, fine, given, adapt, run)
     assert isinstance(cheap, SparseRule)
     return _automatic_noise(coarse, fine, cheap, adapt, run)
 
@@ -89,75 +108,105 @@ def resolve_noise(
 def _automatic_noise(
     coarse: Level, fine: Level, cheap: SparseRule, adapt: bool, run: Run
 ) -> tuple[Level, Level, _Noise]:
-    """Correct the cheap map by rules of growing size until one changes little.
+    """Settle under one small rule, check the grid under it, and enlarge the rule until it will do.
 
-    Where the first correction is large, or rough in time, and `adapt` says so, the grid is refined
-    first: the correction is found on the coarse one alone.
+    A step between two rules tells their difference only once the steps under the first have ended:
+    before, it is mostly what the correction still had to go.
     """
-    system, state = coarse.system, coarse.uncorrected
     rules = _Rules(coarse, cheap, run)
-    under_another, refined, step = state.x, True, np.inf
-    moved_before, factor = 0.0, LEFT
-    grids = time_difference(coarse, fine)
+    coarse, fine, state, finer, process, base = _resolved_in_time(coarse, fine, rules, adapt, run)
+    system, first = coarse.system, state
+    processes = [coarse.process, base, process]
+    grids = time_error(coarse, fine, first, finer)
     leading = SHIFT * system.distance(coarse.x + coarse.shift, coarse.x)
-    for round_ in range(MAX_ROUNDS):
+    # the whole correction is in doubt until a larger rule has been seen
+    before, moved, moved_before, factor, stalled = coarse.uncorrected, 0.0, 0.0, 1.0, False
+    run.unknown |= run.expired
+    rounds = range(1, MAX_ROUNDS) if run.converged else ()
+    growth = FIRST_GROWTH
+    for round_ in rounds:
+        if not rules.refine(processes[-1], stalled, growth):
+            break
         process, base = rules.turn(round_)
-        before = state.x
-        state = _corrected(coarse, state, process, base, run)
+        known = _corrected(coarse, state, process, base, run)
         if not run.converged:
-            run.unknown = run.expired and round_ < 2
+            run.unknown |= run.expired and round_ == 1
             break
-        if round_ == 0 and adapt:
-            left = time_share(coarse, state.x)
-            allowed = max(GRID_SHARE * HIGHER_ORDER / left, LEAST_GRID_SHARE)
-            shift: np.ndarray | None = coarse.shift
-            if roughness(coarse, state.x) > ROUGH_CORRECTION:
-                allowed, shift = min(allowed, FINER_GRID * grids), None  # it may be rough as well
-            if grids > allowed:
-                levels = refine_grid(system, coarse.x, shift, cheap, True, allowed, run)
-                return resolve_noise(*levels, None, False, run)
-        if refined:
-            under_another = before  # what stays under one sparse grid says nothing about its error
-        last_step, step = step, system.distance(state.x, before)
-        run.progress(f"moved by {step:.1e} of the tolerance")
-        moved = system.distance(state.x, under_another)
+        before, state, processes[1:] = state, known, (base, process)
+        moved_before, moved = moved, system.distance(state.x, before.x)
+        run.progress(f"a larger rule moves by {moved:.1e} of the tolerance")
         factor = left_share(moved, moved_before)
-        share = _noise_share(leading + time_share(coarse, state.x) * grids)
-        # where there is no room for a larger grid, steps below the error that it leaves add nothing
-        enough = factor * moved <= share or (step <= factor * moved and not refined)
-        if round_ > 0 and enough and state.settled:
+        excess = factor * moved / _noise_share(leading + grids)
+        if excess <= 1.0 and state.settled:
             break
-        stalled = step > STAGNATION * last_step
-        if stalled and not rules.room(process):
+        growth = float(np.clip(excess ** (1.0 / DECAY), GROWTH, MOST_WANTED))
+        stalled = round_ > 1 and moved > STAGNATION * moved_before
+        if not rules.room(process):
             break
-        refined = rules.refine(process, stalled)
-        if refined and round_ > 0:  # the first change adds the grid itself
-            moved_before = moved
+        if rules.contraction * moved > FORCING:
+            state = _settled(coarse, state, process, base, rules, run)
     run.converged &= state.settled
     shifted = system.grid, coarse.x + coarse.shift
     differences = [
-        Difference((system.grid, state.x), (system.grid, under_another), factor, "tail"),
+        Difference((system.grid, state.x), (system.grid, before.x), factor, "tail"),
         Difference(coarse.solution, shifted, SHIFT, "leading_mode"),
     ]
-    moved_by = SHIFT * coarse.shift
-    processes = (coarse.process, base, process)
-    found = _Noise(state.x, state.correction, moved_by, differences, process.rule, processes)
+    if finer is not None:
+        processes[:0] = [fine.process, finer.process]
+    found = _Noise(
+        state, first, finer, SHIFT * coarse.shift, differences, processes[-1].rule, processes
+    )
     return coarse, fine, found
 
 
-def roughness(coarse: Level, x: np.ndarray) -> float:
-    """Return how well the grid resolves what a correction adds to the solution of the cheap map.
+def _resolved_in_time(
+    coarse: Level, fine: Level, rules: _Rules, adapt: bool, run: Run
+) -> tuple[Level, Level, Corrected, Finer | None, EffectiveProcess, EffectiveProcess]:
+    """Settle under the first rule, on grids that are split until that of higher order agrees.
 
-    That is its largest last Legendre coefficient in the errors, over what is allowed in the panel.
-    The grids' difference does not tell it, as both have the same correction.
+    Returns the levels, the solution and the finer one, the process of the rule and the cheap one.
     """
-    system, grid = coarse.system, coarse.system.grid
-    observables = system.observables(x)
-    added = observables - system.observables(coarse.x)
-    allowed = system.tolerance.allowed(observables)
-    at_edges = allowed[:, :: grid.stages]
-    least = np.minimum(at_edges[:, 1:], at_edges[:, :-1])
-    return float(np.max([grid.resolution(profile) for profile in added] / least))
+    state = coarse.uncorrected
+    for _ in range(MAX_ROUNDS):
+        process, base = rules.turn(0)
+        state = _settled(coarse, state, process, base, rules, run)
+        if not (run.converged and adapt):
+            break
+        finer = finer_solution(coarse, fine, state, process, base, rules.contraction, run)
+        if finer is None:
+            break
+        marked = finer.inaccurate(coarse, state, GRID_SHARE)
+        if not can_split(coarse.system.grid, marked):
+            return coarse, fine, state, finer, process, base
+        coarse, fine, state = split_levels(coarse, fine, finer, marked, rules.cheap, run)
+        rules.move(coarse)
+    return coarse, fine, state, None, process, base
+
+
+def _settled(
+    coarse: Level,
+    state: Corrected,
+    process: EffectiveProcess,
+    base: EffectiveProcess,
+    rules: _Rules,
+    run: Run,
+) -> Corrected:
+    """Take steps under one rule until what is left of them is below FORCING allowed errors."""
+    step = math.inf
+    for _ in range(MAX_ROUNDS):
+        before, last = state.x, step
+        state = _corrected(coarse, state, process, base, run)
+        if not run.converged:
+            break
+        step = coarse.system.distance(state.x, before)
+        run.progress(f"moved by {step:.1e} of the tolerance")
+        if math.isfinite(last):
+            rules.contraction = float(np.clip(step / max(last, TINY), LEAST_CONTRACTION, 1.0))
+        if state.settled and rules.contraction * step <= FORCING:
+            break
+    else:
+        run.converged = False
+    return state
 
 
 def left_share(moved: float, moved_before: float) -> float:
@@ -170,8 +219,9 @@ class _Rules:
 
     def __init__(self, coarse: Level, cheap: SparseRule, run: Run) -> None:
         """Start with the other modes to the leading order."""
-        self._system = coarse.system
-        self._bases = {cheap: coarse.process}
+        self.cheap = cheap
+        self.contraction = CONTRACTION
+        self.move(coarse)
         self._most_atoms = max(len(coarse.system.problem.signal.components()), FIRST_ATOMS)
         atoms = max(round(cheap.atoms / LONGER[0]), FIRST_ATOMS)
         first = FIRST_TOLERANCE * run.tolerance.rtol
@@ -180,7 +230,12 @@ class _Rules:
         self.rule = replace(cheap, tolerance=first, atoms=atoms)
         most = self._most_paths / 8
         while coarse.process.paths_of(self.rule).sum() > most and self.rule.tolerance < 1.0:
-            self.rule = replace(self.rule, tolerance=self.rule.tolerance / REITERATIONMENT)
+            self.rule = replace(self.rule, tolerance=self.rule.tolerance / REFINEMENT)
+
+    def move(self, coarse: Level) -> None:
+        """Go on on another grid."""
+        self._system = coarse.system
+        self._bases = {self.cheap: coarse.process}
 
     def turn(self, round_: int) -> tuple[EffectiveProcess, EffectiveProcess]:
         """Return the process of this round and the cheap one that goes with it."""
@@ -198,8 +253,8 @@ class _Rules:
         spacing = SHRINKING * self.rule.spacing
         return spacing >= LAST_SPACING and process.paths <= SHRINKING * self._most_paths
 
-    def refine(self, process: EffectiveProcess, stalled: bool) -> bool:
-        """Enlarge the sparse grid where there is room, and return whether there was.
+    def refine(self, process: EffectiveProcess, stalled: bool, growth: float) -> bool:
+        """Enlarge the sparse grid by this factor where there is room; return whether there was.
 
         When steps have `stalled` it may be the two leading rules that differ, so that their
         spacing is reduced too.
@@ -207,9 +262,11 @@ class _Rules:
         before = self.rule.tolerance
         if stalled and self._narrower(process):
             narrower = replace(self.rule, spacing=SHRINKING * self.rule.spacing)
-            self.rule = _refined(narrower, process, self._most_paths, 1.0 / SHRINKING) or narrower
+            self.rule = (
+                _refined(narrower, process, self._most_paths, growth, 1 / SHRINKING) or narrower
+            )
         else:
-            self.rule = _refined(self.rule, process, self._most_paths) or self.rule
+            self.rule = _refined(self.rule, process, self._most_paths, growth) or self.rule
         return self.rule.tolerance < before
 
 
@@ -219,22 +276,27 @@ def _noise_share(others: float) -> float:
 
 
 def _refined(
-    rule: SparseRule, process: EffectiveProcess, most: float, more: float = 1.0
+    rule: SparseRule,
+    process: EffectiveProcess,
+    most: float,
+    growth: float = GROWTH,
+    more: float = 1.0,
 ) -> SparseRule | None:
     """Return the rule with a larger sparse grid for the modes of the process, None without room.
 
-    There is room for `most` paths. It has at least GROWTH times the paths of the process, times
+    There is room for `most` paths. It has at least `growth` times the paths of the process, times
     what the rule has `more` already. Each component of a law that is not compressed has OWN_GROWTH
     times its paths, where all of them then have less than MOST_GROWTH times.
     """
     now, enough = process.paths_of(process.rule), None
+    more *= max(process.paths / now.sum(), 1.0)  # nodes placed for other modes may be more
     while rule.tolerance > LAST_TOLERANCE:
-        rule = replace(rule, tolerance=REITERATIONMENT * rule.tolerance, atoms=rule.atoms + 1)
+        rule = replace(rule, tolerance=REFINEMENT * rule.tolerance, atoms=rule.atoms + 1)
         paths = process.paths_of(rule)
-        growth = paths.sum() / (more * now.sum())
-        if paths.sum() > most or (enough and growth > MOST_GROWTH):
+        grown = paths.sum() / (more * now.sum())
+        if paths.sum() > most or (enough and grown > MOST_GROWTH):
             break
-        if growth >= GROWTH:
+        if grown >= growth:
             enough = enough or rule
             if paths.size != now.size or np.all(paths >= OWN_GROWTH * more * now):
                 return rule
@@ -272,7 +334,7 @@ def _corrected(
     return found
 
 
-def _given_noise(coarse: Level, rule: NoiseRule, run: Run) -> _Noise:
+def _given_noise(coarse: Level, fine: Level, rule: NoiseRule, adapt: bool, run: Run) -> _Noise:
     """Solve under a given rule and move the solution to each of its checks."""
     system, cheap, state = coarse.system, coarse.process, coarse.uncorrected
     process = system.process(rule)
@@ -293,18 +355,46 @@ def _given_noise(coarse: Level, rule: NoiseRule, run: Run) -> _Noise:
         other = _corrected(coarse, state, checking, cheap, run).x
         shift += check.share * (other - x)
         differences.append(Difference((system.grid, x), (system.grid, other)))
-    processes = (cheap, *(checking for _, checking in checks), process)
-    return _Noise(x, state.correction, shift, differences, rule, processes)
+    processes = [cheap, *(checking for _, checking in checks), process]
+    finer = None
+    if adapt and run.converged:
+        finer = finer_solution(coarse, fine, state, process, cheap, CONTRACTION, run)
+    if finer is not None:
+        processes[:0] = [fine.process, finer.process]
+    return _Noise(state, state, finer, shift, differences, rule, processes)
+
+
+def final_solution(
+    coarse: Level, fine: Level, noise: _Noise, run: Run
+) -> tuple[OnGrid, Difference]:
+    """Return the solution that counts, and the difference of the grids.
+
+    It is that on the finer grid, or on the coarse one, whose whole difference is an error then.
+    """
+    grid = coarse.system.grid
+    finer = on_finer_grid(coarse, fine, noise, run) if run.converged else None
+    if finer is None or noise.finer is None:
+        difference = Difference(fine.solution, coarse.solution, 1.0, "time")
+        return (grid, noise.state.x + noise.shift), difference
+    settled = finer[0], noise.finer.known.x
+    return finer, Difference(settled, (grid, noise.first.x), HIGHER_ORDER, "time")
 
 
 def on_finer_grid(coarse: Level, fine: Level, noise: _Noise, run: Run) -> OnGrid | None:
-    """Solve the cheap map on the finer grid with the noise correction of the coarse one.
+    """Carry what larger rules added on the coarse grid over to the solution on the finer one.
 
-    Returns None where the sweeps do not settle.
+    Returns None where there is none, or the sweeps do not settle.
     """
-    system, grid = fine.system, coarse.system.grid
-    start = fine.x + prolonged(grid, noise.x - coarse.x, system.grid)
-    correction = prolonged(grid, noise.correction, system.grid)
+    if noise.finer is None:
+        return None
+    system, grid, known = fine.system, coarse.system.grid, noise.finer.known
+    if noise.state is noise.first:
+        return system.grid, known.x + prolonged(grid, noise.shift, system.grid)
+    start = known.x + prolonged(grid, noise.state.x - noise.first.x, system.grid)
+    if coarse.system.distance(noise.state.x, noise.first.x) <= DIRECT:
+        return system.grid, start + prolonged(grid, noise.shift, system.grid)
+    added = noise.state.correction - noise.first.correction
+    correction = known.correction + prolonged(grid, added, system.grid)
     bound = min(PATIENCE, run.max_sweeps)
     try:
         point = system.solve(fine.process, start, ITERATION, bound, correction)

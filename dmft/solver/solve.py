@@ -40,10 +40,9 @@ from dmft.models import for_every_model
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
 from dmft.solution import Solution
-from dmft.solver.cheap_map import Level, Progress, Run, cheap_rule, refine_grid, time_share
+from dmft.solver.cheap_map import Level, Progress, Run, cheap_rule, refine_grid
 from dmft.solver.errors import (
     ITERATION,
-    Difference,
     OnGrid,
     errors_by_source,
     one_time_errors,
@@ -53,7 +52,7 @@ from dmft.solver.errors import (
 from dmft.solver.grids import GRID_SHARE, initial_grid
 from dmft.solver.iteration import SelfConsistency
 from dmft.solver.limits import LEAST_TIME, MOST_TIME, Limits
-from dmft.solver.noise_correction import on_finer_grid, resolve_noise
+from dmft.solver.noise_correction import final_solution, resolve_noise
 from dmft.solver.outcome import Outcome, where_absolute
 from dmft.solver.tolerance import Tolerance
 from dmft.solvers.collocation import Grid
@@ -186,15 +185,10 @@ def _solve(
     except Exhausted:
         coarse, fine, cheap = _nothing(problem, first, rule, run)
     coarse, fine, noise = resolve_noise(coarse, fine, cheap, rule, adapt, run)
-    here, share = (coarse.system.grid, noise.x + noise.shift), 1.0
+    here, grids = final_solution(coarse, fine, noise, run)
     processes = noise.processes
-    finer = on_finer_grid(coarse, fine, noise, run) if adapt and run.converged else None
-    if finer is not None:
-        here, share = finer, time_share(coarse, noise.x)
-        processes = (fine.process, *processes)
     failed_paths = sum(process.failed_paths for process in processes)
     uncovered = max(process.uncovered for process in processes)
-    grids = Difference(fine.solution, coarse.solution, share, "time")
 
     final, averages = here[0], Averages.unpack(here[1], here[0].size)
     t = final.nodes_with_start if times is None else times

@@ -308,6 +308,18 @@ def test_nodes_that_leave_a_part_of_the_noise_out_are_reported(monkeypatch):
     assert "leave out" in solution.message
 
 
+def test_errors_between_nodes_of_long_panels_are_estimated():
+    # an interpolated correction would be rough between the nodes of the last panels
+    problem = dmft.Problem(0.05, 1.0, 0.05, 0.1)
+    times = np.concatenate([[0.0], np.geomspace(0.5, 100.0, 25)])
+    rough = solve(problem, 100.0, times, rtol=1e-5)
+    exact = solve(problem, 100.0, times, rtol=1e-6)
+    assert rough.success
+    for name in ("test_error", "train_error"):
+        miss = np.abs(rough.values[name] - exact.values[name])
+        assert np.all(miss <= rough.error[name] + exact.error[name])
+
+
 def test_few_sweeps_at_a_time_end_at_the_same_solution():
     # what two sweeps leave of a correction is the next step's to do
     times = np.linspace(0.0, 10.0, 11)
@@ -542,7 +554,7 @@ def test_a_damped_correction_takes_its_share_of_the_way():
 
 
 def test_the_coarse_grid_stands_where_the_finer_one_does_not_settle(monkeypatch, default_solution):
-    monkeypatch.setattr("dmft.solver.solve.on_finer_grid", lambda *_: None)
+    monkeypatch.setattr("dmft.solver.noise_correction.on_finer_grid", lambda *_: None)
     solution = solve(DEFAULT, 10.0, t_eval=[1.0, 10.0], rtol=1e-4)
     assert solution.grid.stages < default_solution.grid.stages
     assert solution.status < 2
