@@ -65,8 +65,8 @@ class FreeConvolution:
 
     Notes
     -----
-    Moments are of order one, and their absolute errors below 1e-13 for r from 0.05 to 10 and
-    v from 1e-12 to 10.
+    Moments agree with quadrature of the density to 1e-12 for r from 0.05 to 10 and v from 1e-3 to
+    1; digits are lost for much larger r, where powers of r cancel.
 
     Examples
     --------

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Size of the correction c/N relative to the function. Between N = 24 and 64 the functions of time
-# of the four settings in the tests and of twelve random problems changed by less than 1/N - 1/N'.
+# Size of the correction c/N relative to the function: an assumption. At alpha = 0.3, widths 0.7 and
+# 0.5 the mean squared error up to t = 3 changed from N = 40 to 64 by less than samples scatter.
 CORRECTION = 1.0
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-BLOCK = 2**22  # Numbers drawn at once, 32 MB: larger blocks were not faster.
+BLOCK = 2**22  # Numbers drawn at once, 32 MB, to bound the memory of what is not held.
 
 
 class Sensing(ABC):

@@ -183,7 +183,7 @@ def simulate(
         Tolerance of the integrator in (0, 0.01].
     max_memory : float
         Bytes for the sensing matrices of all workers; what does not fit is drawn anew at each
-        evaluation, which is about ten times slower.
+        evaluation, which is slower.
     progress : callable, optional
         Called with (seeds done, seeds) after each seed.
 
