@@ -24,8 +24,8 @@ for each seed and so are their expectations: m is the regression of the values o
 expectations. There are N - 1 degrees of freedom without it and N - 3 with it.
 
 The verdict is "rejected" where chance explains the largest deviation with a probability below 1 %;
-otherwise it is "agree" where an error of the theory as large as `resolution` would be rejected in
-95 % of data sets, and "inconclusive" where it would not: seeds are too few.
+otherwise it is "agree" where that probability is at least 10 % and an error of the theory as large
+as `resolution` would be rejected in 95 % of data sets, and "inconclusive" where one of them fails.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Report(Value):
     ----------
     verdict : {"agree", "rejected", "inconclusive"}
         "rejected" where p_value < 0.01; otherwise "agree" where every value of `detectable` is at
-        most `resolution`, and "inconclusive" where the seeds are too few to tell.
+        most `resolution` and p_value is at least 0.1, and "inconclusive" where it is neither.
     largest_deviation : float
         Largest difference beyond the allowed bias, in combined standard errors.
     critical_deviation : float

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 # Probability of rejecting the right theory that chance may have.
 LEVEL = 0.01
+# Least probability of the largest deviation by chance with which a theory may be said to agree.
+DOUBTLESS = 0.1
 
 
 def verdict_of(
@@ -14,7 +16,8 @@ def verdict_of(
     """Return the verdict of a test that sees relative errors of the size `detectable`."""
     if p_value < LEVEL:
         return "rejected"
-    return "agree" if max(detectable.values()) <= resolution else "inconclusive"
+    seen = max(detectable.values()) <= resolution
+    return "agree" if seen and p_value >= DOUBTLESS else "inconclusive"
 
 
 def message_of(
@@ -49,6 +52,11 @@ def message_of(
         return (
             f"Theory and simulation agree at {setting}: {furthest}; errors of {seen}, the same at "
             "all times after the start, would be rejected in 95 % of data sets."
+        )
+    if max(detectable.values()) <= resolution:
+        return (
+            f"The comparison is inconclusive at {setting}: {furthest}; so large a deviation is "
+            "rare by chance, but not enough to reject: simulate more seeds or a larger dimension."
         )
     return (
         f"The comparison is inconclusive at {setting}: {furthest}, but only errors of {seen}, the "

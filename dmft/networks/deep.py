@@ -81,7 +81,7 @@ class Deep(Network):
         """Return du/dt = -(h u^(L-1) + lam u)/2 and the same for v with -h, shape (2, d)."""
         u, v = layers
         power = self.depth - 1
-        return np.stack([-0.5 * (h * u**power + lam * u), 0.5 * (h * v**power - lam * v)])
+        return np.array([-0.5 * (h * u**power + lam * u), 0.5 * (h * v**power - lam * v)])
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class Diagonal(Network):
     def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
         """Return du/dt = -(h + lam) u/2 and dv/dt = (h - lam) v/2, shape (2, d)."""
         u, v = layers
-        return np.stack([-0.5 * (h + lam) * u, 0.5 * (h - lam) * v])
+        return np.array([-0.5 * (h + lam) * u, 0.5 * (h - lam) * v])
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ a symmetric positive definite system of size min(n, d).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -37,6 +38,13 @@ from dmft.simulation.data import Data
 FLOOR = 1e-6
 LOCAL = 0.1  # error permitted in one step, over rtol: the errors of many steps add up
 ROUNDING = 10 * np.finfo(float).eps
+# What a stiff integration costs, in evaluations of the velocity, with m rows of Y: STIFF_STEPS +
+# STIFF_ROWS m. In the stiff regimes of `benchmarks/regimes.py` it takes as long as 7000 to 15000
+# evaluations at m = 250; explicit steps are counted at their present length, which grows as the
+# layers decay.
+STIFF_STEPS, STIFF_ROWS = 6000.0, 20.0
+# The norm of Y is found to this accuracy, in at most so many products.
+NORM_RTOL, NORM_PRODUCTS = 1e-2, 30
 IMAGINARY = 1e-100  # step of the derivatives along the imaginary axis, which have no cancellation
 LOWEST = -300.0  # logarithm of a layer below which it counts as exp(-300): squares stay normal
 TINY = 1e-300
@@ -62,9 +70,9 @@ class Flow:
             Q, self.Y = np.linalg.qr(self.Y)
             rest = self.b - Q @ (Q.T @ self.b)
             self.outside, self.b = float(rest @ rest), Q.T @ self.b
-        self.norm = float(np.linalg.norm(self.Y, 2))
-        # stiff integrations take some tens of factorisations, each of about m/4 evaluations
-        self.stiff_cost = 2000.0 + 10.0 * len(self.b)
+        self.norm = _norm(self.Y)
+        # stiff integrations take some hundreds of steps and some tens of factorisations
+        self.stiff_cost = STIFF_STEPS + STIFF_ROWS * len(self.b)
         layers = np.repeat(self.network.initial_layers(problem.alpha)[:, None], d, axis=1)
         self.start = np.log(layers) if self.logarithmic else layers
         weight = self.network.output_weight(layers)
@@ -72,13 +80,18 @@ class Flow:
 
     def layers(self, z: np.ndarray) -> np.ndarray:
         """Return the layers of a state."""
-        return np.exp(np.maximum(z, LOWEST)) if self.logarithmic else z
+        if not self.logarithmic:
+            return z
+        layers = np.maximum(z, LOWEST)
+        return np.exp(layers, out=layers)
 
     def velocity(self, z: np.ndarray) -> np.ndarray:
         """Return dz/dt."""
         x = self.layers(z)
         v = self.network.layer_velocity(x, self._gradient(x), self.lam)
-        return v / x if self.logarithmic else v
+        if self.logarithmic:
+            v /= x
+        return v
 
     def linearise(self, z: np.ndarray) -> _Jacobian:
         """Return the Jacobian of the velocity at z."""
@@ -104,23 +117,22 @@ class Flow:
         x = self.layers(z)
         w = self.network.output_weight(x)
         k = self._weight_derivative(x)
-        rounding = ROUNDING / self.tolerance * float(np.linalg.norm(np.sum(np.abs(k * x), axis=0)))
+        kx = k * x
+        rounding = ROUNDING / self.tolerance * _length(np.abs(kx).sum(axis=0))
         floor = FLOOR * self.scale + rounding + TINY
         residual = self.Y @ w - self.b
-        errors = float(np.linalg.norm(w - self.w_star)) + floor
-        residuals = float(np.sqrt(residual @ residual + self.outside)) + self.norm * floor
-        inner = x if self.logarithmic else np.ones_like(x)
-        relative = inner / np.maximum(np.abs(x).max(axis=0), TINY)
-        k = k * inner
+        errors = _length(w - self.w_star) + floor
+        residuals = math.sqrt(float(residual @ residual) + self.outside) + self.norm * floor
+        largest = np.maximum(np.abs(x).max(axis=0), TINY)
+        relative = x / largest if self.logarithmic else 1.0 / largest
+        k = kx if self.logarithmic else k
 
         def size(defect: np.ndarray) -> float:
-            change = np.sum(k * defect, axis=0)
-            parts = [
-                np.linalg.norm(change) / errors,
-                np.linalg.norm(self.Y @ change) / residuals,
-            ]
+            change = (k * defect).sum(axis=0)
+            parts: list[float] = [_length(change) / errors, _length(self.Y @ change) / residuals]
             if len(x) > 1:
-                parts.append(np.linalg.norm(relative * defect) / np.sqrt(len(change)))
+                parts.append(_length((relative * defect).ravel()) / math.sqrt(len(change)))
+            # numpy's maximum keeps what is not a number
             return float(np.max(parts)) / self.tolerance
 
         return size
@@ -130,9 +142,7 @@ class Flow:
 
     def _weight_derivative(self, x: np.ndarray) -> np.ndarray:
         """Return dw/dlayers, shape (L, d)."""
-        return np.stack(
-            [self.network.output_weight(p).imag / IMAGINARY for p in _perturbed(x)], axis=0
-        )
+        return np.array([self.network.output_weight(p).imag / IMAGINARY for p in _perturbed(x)])
 
 
 class _Jacobian:
@@ -167,6 +177,24 @@ class _Jacobian:
             return q + Mg * (Y.T @ p)
 
         return solve
+
+
+def _length(vector: np.ndarray) -> float:
+    """Return the Euclidean norm of a vector (N,)."""
+    return math.sqrt(float(vector @ vector))
+
+
+def _norm(Y: np.ndarray) -> float:
+    """Return the largest singular value of Y by power iteration."""
+    start = np.random.default_rng(0).standard_normal((Y.shape[1],))
+    unit, square = start / _length(start), 0.0
+    for _ in range(NORM_PRODUCTS):
+        product = Y.T @ (Y @ unit)
+        last, square = square, _length(product)
+        if square - last <= NORM_RTOL * square:
+            break
+        unit = product / square
+    return math.sqrt(square)
 
 
 def _perturbed(x: np.ndarray) -> Iterator[np.ndarray]:

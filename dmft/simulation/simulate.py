@@ -179,7 +179,7 @@ def _one_seed(
             weights, steps = descend(problem, data, t, np.random.default_rng(own))
             work: dict[str, Any] = {"steps": steps}
         else:
-            weights, work = _integrated(problem, data, t, rtol)
+            weights, work = integrated(problem, data, t, rtol)
         values = _observables(weights, data)
         if held_out is not None:
             values |= _fresh_observables(weights, held_out, problem.sigma2)
@@ -187,7 +187,7 @@ def _one_seed(
     return _Run(values, work | {"shared": source.shared} if source.shared else work)
 
 
-def _integrated(
+def integrated(
     problem: Problem, data: Data, t: np.ndarray, rtol: float
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the weights (T, d) along the flow, and counts of the work."""

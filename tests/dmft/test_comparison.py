@@ -276,6 +276,25 @@ def test_agreement_depends_on_the_resolution_that_is_asked_for(solution, simulat
         compare(solution, simulated, resolution=0)
 
 
+def test_a_deviation_that_is_rare_but_not_enough_is_inconclusive(solution):
+    ensemble = synthetic(solution, 2000, 64, 0)
+    verdicts = []
+    for factor in np.linspace(1.0, 1.1, 21):
+        wrong = changed(solution, test_error=factor * solution.test_error)
+        report = compare(wrong, ensemble)
+        verdicts.append(report.verdict)
+        assert report.verdict == (
+            "rejected"
+            if report.p_value < 0.01
+            else "agree"
+            if report.p_value >= 0.1
+            else "inconclusive"
+        )
+        if report.verdict == "inconclusive":
+            assert "rare by chance, but not enough" in report.message
+    assert list(dict.fromkeys(verdicts)) == ["agree", "inconclusive", "rejected"]
+
+
 @pytest.mark.parametrize("seeds", [4, 16])
 @pytest.mark.parametrize("name", ["test_error", "train_error"])
 def test_an_error_that_is_said_to_be_seen_is_seen_in_95_percent(solution, name, seeds):

@@ -117,7 +117,7 @@ def test_default_tolerance_gives_five_digits(alpha, lam, network, t_end):
 
 
 def test_stiff_method_agrees_with_the_explicit_one():
-    problem = Problem(0.5, alpha=10.0, lam=0.5, sigma2=0.1)
+    problem = Problem(0.5, alpha=40.0, lam=0.5, sigma2=0.1)
     data = draw_data(problem, 40, rng=child(2))
     t = np.geomspace(0.01, 20, 8)
     layers, work = path(problem, t, data)
