@@ -82,6 +82,7 @@ def interrupt(stage: Stage, delay: float, patience: float = 60.0) -> Outcome:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_interrupts,
         )
         assert process.stdout is not None
         if stage.code:
@@ -100,6 +101,11 @@ def interrupt(stage: Stage, delay: float, patience: float = 60.0) -> Outcome:
         seconds = time.perf_counter() - started
         fault = _fault(stage, process.returncode, out, err) or _half_written(Path(folder))
     return Outcome(stage.name, delay, seconds, fault)
+
+
+def _heed_interrupts() -> None:
+    """Undo that shells let processes in the background ignore Ctrl-C, and their children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _fault(stage: Stage, code: int, out: str, err: str) -> str:
