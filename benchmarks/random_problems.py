@@ -40,17 +40,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from dmft.solvers.collocation import Grid
+from random_cases import Case, draw_cases, times
 from reporting import parser, save, subplots, table, versions, write
 
 from dmft.equations.noise_rules import NoiseRule, SobolRule, SparseRule
 from dmft.problem import Problem
-from dmft.signals import Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian, SignalLaw
 from dmft.solution import Solution
 from dmft.solver.solve import solve
+from dmft.solvers.collocation import Grid
 from dmft.storage import load
 
 OBSERVABLES = ("test_error", "train_error")
@@ -73,13 +73,6 @@ ATOL = 1e-3  # of the largest value, that `solve` always allows
 SLOW = 20.0  # seconds
 REFERENCE_LIMIT = 3.0  # of the time that a solve may take
 SECONDS = "processor_time"  # of a reference, in its stats
-
-
-class Case(NamedTuple):
-    """A problem and its horizon."""
-
-    problem: Problem
-    t_max: float
 
 
 @dataclass(frozen=True)
@@ -159,45 +152,6 @@ class Outcome:
     def missed(self) -> bool:
         """Whether an error is certainly too large, or there is no solution."""
         return self.nodes == 0 or self.certain > 1
-
-
-def draw_cases(count: int, seed: int) -> Iterator[Case]:
-    """Yield random problems; the first ones do not depend on how many there are."""
-    for k in range(count):
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k,)))
-        problem = Problem(
-            delta=_log_uniform(rng, 0.2, 4.0),
-            alpha=_log_uniform(rng, 1e-4, 5.0),
-            lam=_log_uniform(rng, 0.01, 0.5) if rng.random() < 0.5 else 0.0,
-            sigma2=rng.uniform(0.0, 0.5) if rng.random() < 0.75 else 0.0,
-            signal=_draw_signal(rng, k),
-        )
-        yield Case(problem, float(f"{_log_uniform(rng, 1.0, 500.0):.4g}"))
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw log-uniformly; four digits, so that what is printed is the whole number."""
-    return float(f"{math.exp(rng.uniform(math.log(low), math.log(high))):.4g}")
-
-
-def _draw_signal(rng: np.random.Generator, k: int) -> SignalLaw:
-    """Draw a law of size about one; all kinds in turn."""
-    size = _log_uniform(rng, 0.5, 2.0)
-    density = _log_uniform(rng, 0.05, 1.0)
-    if k % 5 == 0:
-        return Bernoulli(density, size)
-    if k % 5 == 1:
-        return BernoulliGaussian(density, size, float(rng.choice([0.0, 1.0])))
-    if k % 5 == 2:
-        return Gaussian(size, float(rng.choice([0.0, 0.5])))
-    if k % 5 == 3:
-        return Discrete([-size, 0.0, 1.0], [density / 2, 1 - density, density / 2])
-    return Empirical(np.round(size * rng.laplace(size=int(rng.integers(5, 200))), 3))
-
-
-def times(t_max: float) -> np.ndarray:
-    """Return times early and late, which no grid prefers."""
-    return np.union1d(np.geomspace(1e-3, 1.0, 16), np.linspace(0.0, 1.0, 18)[1:]) * t_max
 
 
 def examine(

@@ -19,10 +19,8 @@ measured in this one run.
 
 from __future__ import annotations
 
-import cProfile
 import math
 import os
-import pstats
 import statistics
 import subprocess
 import sys
@@ -32,6 +30,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from profiling import GROUPS, Profile, profiled
 from reporting import in_child, median_time, parser, save, subplots, table, timed, versions, write
 from scipy.integrate import solve_ivp
 from textbook import solve_textbook
@@ -321,67 +320,13 @@ def start_rows(repeats: int) -> Iterator[list[Any]]:
 
 # --- profile ----------------------------------------------------------------------------------
 
-GROUPS = ("path solves", "responses", "kernels, linear algebra", "rest")
-COMPILED = {"solvers/volterra.py": GROUPS[0], "solvers/responses.py": GROUPS[1]}
-LINEAR_ALGEBRA = (
-    "linalg", "dmft/kernels.py", "solvers/causal_operators.py", "solvers/collocation.py",
-    "solvers/principal_modes.py", "solvers/fixed_point.py",
-)  # fmt: skip
-LINEAR_FUNCTIONS = ("noise_root", "principal_modes", "of", "aligned")
-LISTED = 8
-
-
-EVALUATION = ("dmft/effective_process.py", "averages")
-
-
-class Profile(NamedTuple):
-    """Where the time of a solve goes.
-
-    Parameters
-    ----------
-    groups : dict
-        Seconds of each group of functions.
-    functions : list
-        The most expensive functions and their own seconds.
-    evaluations : int
-        How often the average over all paths was taken.
-    each : float
-        Seconds of one, in the mean.
-    """
-
-    groups: dict[str, float]
-    functions: list[tuple[str, float]]
-    evaluations: int
-    each: float
-
 
 def profile(number: int) -> Profile:
-    """Profile one solve. The profiler sees one thread only, so the solve should have no more."""
+    """Profile one solve of a regime."""
     regime = REGIMES[number]
-    solve(regime.problem, regime.t_max, rtol=regime.rtol)  # loads the compiled code
-    profiler = cProfile.Profile()
-    profiler.runcall(solve, regime.problem, regime.t_max, rtol=regime.rtol)
-    groups = dict.fromkeys(GROUPS, 0.0)
-    functions = []
-    evaluations, inside = 0, 0.0
-    for (path, _, name), (_, calls, own, cumulative, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
-        file = path.replace(os.sep, "/")
-        groups[group(file, name)] += own
-        functions.append((f"{os.path.basename(file)}: {name}", own))
-        if file.endswith(EVALUATION[0]) and name == EVALUATION[1]:
-            evaluations, inside = calls, cumulative
-    functions.sort(key=lambda pair: -pair[1])
-    return Profile(groups, functions[:LISTED], evaluations, inside / evaluations)
-
-
-def group(file: str, name: str) -> str:
-    """Return the group of a function in the profile, which lists compiled ones too."""
-    for end, name_of_group in COMPILED.items():
-        if file.endswith(end):
-            return name_of_group
-    if any(part in file for part in LINEAR_ALGEBRA):
-        return GROUPS[2]
-    return GROUPS[2] if "/dmft/" in file and name in LINEAR_FUNCTIONS else GROUPS[3]
+    run = partial(solve, regime.problem, regime.t_max, rtol=regime.rtol)
+    run()  # loads the compiled code
+    return profiled(run)
 
 
 def profile_lines(results: list[Result]) -> Iterator[str]:

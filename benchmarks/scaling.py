@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
-from dmft.solvers.collocation import Grid
 from reporting import in_child, median_time, parser, save, subplots, table, versions, write
 
 from dmft.equations.noise_rules import SobolRule
 from dmft.problem import Problem
 from dmft.solver.solve import solve
+from dmft.solvers.collocation import Grid
 
 PROBLEM = {"delta": 0.5, "alpha": 1.0, "lam": 0.1, "sigma2": 0.1}
 T_MAX = 10.0

@@ -13,6 +13,8 @@ right, and all matrices are *padded*: with zeros, to a common multiple of both s
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
+
 from dmft.solvers.lanes import (
     INNER,
     LANES,
@@ -23,7 +25,6 @@ from dmft.solvers.lanes import (
     store_tile,
     zero_tile,
 )
-from numba import njit
 
 ROWS = 6  # of a tile
 WHOLE = 24  # of which padded sizes are multiples

@@ -20,6 +20,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+
 from dmft.solvers.collocation import Grid, integration_block, lagrange_matrix, radau_nodes
 
 

@@ -19,8 +19,6 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from dmft.solvers import plain_lanes
-from dmft.solvers.plain_lanes import BIAS, BITS, LANES
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import config, types
 from numba.core import cgutils
@@ -29,6 +27,9 @@ from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typeconv import Conversion
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
+
+from dmft.solvers import plain_lanes
+from dmft.solvers.plain_lanes import BIAS, BITS, LANES
 
 # What `njit` is told of functions that only compiled functions call, never Python: without an
 # entry for Python they compile in half the time.

@@ -15,6 +15,8 @@ from functools import cache
 from typing import TypeVar
 
 import numpy as np
+from numba import config, njit
+
 from dmft.solvers.lanes import (
     INNER,
     LANES,
@@ -25,7 +27,6 @@ from dmft.solvers.lanes import (
     store_tile,
     zero_tile,
 )
-from numba import config, njit
 
 SLACK = 2  # a panel's last tile has three nodes where one of them is needed
 START, NEXT = np.int64(0), np.int64(1)  # numba compiles anew for every literal argument

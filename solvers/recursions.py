@@ -23,6 +23,8 @@ nearly all of the work (K^3/6 products a path for all outputs), is taken for fou
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
+
 from dmft.solvers.lanes import (
     LANES,
     add_scaled,
@@ -33,7 +35,6 @@ from dmft.solvers.lanes import (
     store_tile,
     zero_tile,
 )
-from numba import njit
 
 TILE = 4  # values of j whose sums stay in registers: two of sixteen registers for each
 

@@ -12,6 +12,8 @@ of these moves is accumulated over the paths that ask for it.
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
+
 from dmft.solvers.lanes import (
     INNER,
     LANES,
@@ -24,7 +26,6 @@ from dmft.solvers.lanes import (
     store,
 )
 from dmft.solvers.panels import NEXT, SLACK, START, add_history, columns_of, in_chunks, set_products
-from numba import njit
 
 
 @njit(**INNER)

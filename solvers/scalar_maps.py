@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import njit
+
 from dmft.solvers.lanes import INNER, maximum, minimum, power_of_two, select
 from dmft.solvers.map_codes import HYPERBOLIC, LINEAR, POWER
-from numba import njit
 
 LOG2_E = 1.4426950408889634
 LN2_HIGH = 6.93147180369123816490e-01  # ln 2 in two parts, the first with trailing zero bits

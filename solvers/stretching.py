@@ -16,9 +16,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import njit
+
 from dmft.solvers.lanes import INNER
 from dmft.solvers.thresholds import Thresholds
-from numba import njit
 
 STRETCH = 0.5  # nodes at STRETCH times the spacing for each unit of log distance
 ACCURACY = 1e-10  # of x(z)

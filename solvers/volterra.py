@@ -12,6 +12,8 @@ included: a LAPACK call costs more than they do. How paths respond: `dmft.solver
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
+
 from dmft.solvers.lanes import (
     INNER,
     LANES,
@@ -29,7 +31,6 @@ from dmft.solvers.lanes import (
 from dmft.solvers.map_codes import HYPERBOLIC, LINEAR
 from dmft.solvers.panels import SLACK, START, add_history, columns_of, in_chunks
 from dmft.solvers.scalar_maps import exponential, inverse, mirror
-from numba import njit
 
 NEWTON_TOLERANCE = 1e-8  # of a quadratically convergent step: the error left is its square
 MAX_NEWTON = 100  # steps in one panel after which its path counts as failed

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dmft.solvers.causal_operators import feedback, filtered, padded
 
 SHAPES = [(1, 2), (3, 2), (5, 4), (9, 5), (7, 6), (17, 6), (4, 7), (11, 8), (16, 9)]

@@ -4,8 +4,9 @@ from math import comb
 
 import numpy as np
 import pytest
-from dmft.solvers.collocation import Grid, Transfer, integration_block, lagrange_matrix, radau_nodes
 from scipy.special import airy
+
+from dmft.solvers.collocation import Grid, Transfer, integration_block, lagrange_matrix, radau_nodes
 
 STAGES = range(2, 7)
 EDGES = np.array([0.0, 0.3, 1.0, 2.5, 3.0])

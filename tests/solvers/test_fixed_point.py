@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dmft.solvers.fixed_point import iterate
 
 

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+
 from dmft.solvers.free_convolution import FreeConvolution
 
 LAWS = [(0.5, 0.1), (0.5, 1e-3), (1.0, 0.2), (2.0, 0.01), (0.6, 0.3)]

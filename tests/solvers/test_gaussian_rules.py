@@ -4,6 +4,7 @@ from math import comb
 
 import numpy as np
 import pytest
+
 from dmft.solvers.gaussian_rules import gauss_rule
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dmft.solvers.collocation import Grid, lagrange_matrix, radau_nodes
 from dmft.solvers.kernel_values import kernel_values
 

@@ -4,11 +4,12 @@ import operator
 
 import numpy as np
 import pytest
+from numba import njit
+from numba.core.errors import TypingError
+
 from dmft.solvers import lanes
 from dmft.solvers.lanes import LANES, load, store
 from dmft.solvers.scalar_maps import exponential
-from numba import njit
-from numba.core.errors import TypingError
 
 X = np.array([1.5, -2.0, 0.0, -0.0, np.inf, -np.inf, np.nan, 3e-310])
 Y = np.array([0.5, -2.0, -0.0, np.nan, np.inf, 1.0, 2.0, -7.0])

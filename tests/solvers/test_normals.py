@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dmft.solvers.normals import matched_normals, quadratic_normals
 
 

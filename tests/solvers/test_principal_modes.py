@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dmft.solvers.principal_modes import square_root
 
 T = np.linspace(0.05, 1.0, 40)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dmft.solvers.recursions import Responses
 
 STEPS, LAYERS, PATHS = 11, 3, 16

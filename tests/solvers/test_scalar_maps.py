@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from dmft.solvers.map_codes import HYPERBOLIC, LINEAR, POWER, TABLE
-from dmft.solvers.scalar_maps import evaluate, inverse
 from scipy.integrate import solve_ivp
 
 from dmft.networks.product import Product
 from dmft.networks.table import ROWS, mirror_table
+from dmft.solvers.map_codes import HYPERBOLIC, LINEAR, POWER, TABLE
+from dmft.solvers.scalar_maps import evaluate, inverse
 
 NO_TABLE = np.empty((0, 3))
 ROOT2 = np.sqrt(2.0)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from dmft.solvers.sign_constrained import least_norm_on_face, sign_constrained_least_squares
 from scipy.optimize import nnls
+
+from dmft.solvers.sign_constrained import least_norm_on_face, sign_constrained_least_squares
 
 
 def problem(seed, n, m):

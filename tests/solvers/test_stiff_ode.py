@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from dmft.solvers.stiff_ode import (
     ERROR,
     GAMMA,

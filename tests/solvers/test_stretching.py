@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from dmft.solvers.stretching import place, stretched
-from dmft.solvers.thresholds import Thresholds
 from scipy.special import ndtr
 
 from dmft.equations.noise_rules import SparseRule
+from dmft.solvers.stretching import place, stretched
+from dmft.solvers.thresholds import Thresholds
 
 CASES = [
     (np.array([-0.8, 0.8]), 0.02),

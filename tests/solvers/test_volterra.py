@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import root
+
+from dmft.networks.product import Product
+from dmft.networks.table import mirror_table
 from dmft.solvers import panels
 from dmft.solvers.collocation import Grid
 from dmft.solvers.map_codes import HYPERBOLIC, LINEAR, POWER, TABLE
 from dmft.solvers.responses import mean_response
 from dmft.solvers.scalar_maps import evaluate
 from dmft.solvers.volterra import solve_paths
-from scipy.optimize import root
-
-from dmft.networks.product import Product
-from dmft.networks.table import mirror_table
 
 NO_TABLE = np.empty((0, 3))
 

@@ -1,27 +1,15 @@
 import dataclasses
-import io
 import math
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 import dmft
-from dmft.cli.main import QUANTITIES, build_parser, main
-from dmft.cli.options import build_problem, merge
-from dmft.cli.tables import options_of
-from dmft.cli.terminal import SLOW_STAGE, Reporter, format_table
-from dmft.dynamics.registry import DYNAMICS
+from dmft.cli.main import QUANTITIES, main
+from dmft.cli.terminal import Reporter
 from dmft.limits.steady_states import recovery_threshold, steady_state
-from dmft.networks.deep import Deep
-from dmft.networks.diagonal import Diagonal
-from dmft.networks.linear import Linear
-from dmft.networks.product import Product
-from dmft.networks.registry import NETWORKS
 from dmft.problem import Problem
-from dmft.signals import LAWS, Bernoulli, BernoulliGaussian, Discrete, Empirical, Gaussian
 from dmft.simulation.ensemble import load_ensemble
 from dmft.simulation.simulate import simulate
 from dmft.solver.solve import solve
@@ -64,11 +52,6 @@ def failure(capsys, *arguments):
     assert err.count("\n") == 1
     assert err.endswith("\n")
     return err
-
-
-def parsed(*arguments):
-    namespace = build_parser().parse_args(["predict", *arguments])
-    return build_problem(merge(vars(namespace), namespace.config))
 
 
 # --- solve -----------------------------------------------------------------------------------
@@ -157,57 +140,6 @@ def test_a_solve_that_runs_out_of_time_exits_with_1_and_its_best_values(tmp_path
     assert load(path).status == 3
 
 
-# --- configuration ---------------------------------------------------------------------------
-
-
-def test_every_parameter_of_a_law_or_network_is_an_option_and_the_reverse():
-    for name, kinds in (("signal", LAWS), ("network", NETWORKS), ("dynamics", DYNAMICS)):
-        fields = {f.name for kind in kinds.values() for f in dataclasses.fields(kind)}
-        assert fields | {"name"} == {option.name for option in options_of(name)}
-    fields = {f.name for f in dataclasses.fields(Problem)}
-    assert fields - {"signal", "network", "dynamics"} == {
-        option.name for option in options_of("problem")
-    }
-
-
-@pytest.mark.parametrize(
-    ("words", "signal"),
-    [
-        ("", Bernoulli()),
-        ("--density .3 --value -2", Bernoulli(0.3, -2.0)),
-        (
-            "--signal bernoulli_gaussian --density .2 --std 2 --mean-nonzero .5",
-            BernoulliGaussian(0.2, 2.0, 0.5),
-        ),
-        ("--signal gaussian --std 2 --location -1", Gaussian(2.0, -1.0)),
-        ("--signal discrete --values 0 -1 --probabilities .9 .1", Discrete([0, -1], [0.9, 0.1])),
-    ],
-)
-def test_options_give_the_law(words, signal):
-    assert parsed("--delta", "2", *words.split()) == Problem(2.0, signal=signal)
-
-
-@pytest.mark.parametrize(
-    ("words", "network"),
-    [
-        ("--network linear", Linear()),
-        ("--network deep --depth 4", Deep(4)),
-        ("--network product --scales 1 .5 .25", Product((1.0, 0.5, 0.25))),
-        ("--scale-u 2 --scale-v .5", Diagonal(2.0, 0.5)),
-    ],
-)
-def test_options_give_the_network(words, network):
-    assert parsed("--delta", "2", *words.split()) == Problem(2.0, network=network)
-
-
-@pytest.mark.parametrize("suffix", ["npy", "txt"])
-def test_an_empirical_law_is_read_from_a_file(tmp_path, suffix):
-    path, values = tmp_path / f"w.{suffix}", np.array([0.0, 0.5, -1.5])
-    np.save(path, values) if suffix == "npy" else np.savetxt(path, values)
-    problem = parsed("--delta", "2", "--signal", "empirical", "--array", str(path))
-    assert problem.signal == Empirical(values)
-
-
 @pytest.fixture
 def config(tmp_path):
     path = tmp_path / "run.toml"
@@ -219,77 +151,6 @@ def config(tmp_path):
         "[simulate]\ndimension = 40\nseeds = 3\nt-max = 1.0\npoints = 3\n"
     )
     return str(path)
-
-
-def test_a_file_holds_the_same_options(config, tmp_path, capsys):
-    path = tmp_path / "run.h5"
-    assert main(["solve", "--config", config, "--out", str(path)]) == 0
-    solution = load(path)
-    law, network = Discrete([0, 1.5], [0.8, 0.2]), Diagonal(scale_u=1.25)
-    assert solution.problem == Problem(0.5, 1.0, 0.1, 0.1, law, network)
-    assert solution.grid.t_max == 3.0
-    np.testing.assert_array_equal(solution.t, [0, 1, 2])
-    assert main(["simulate", "--config", config, "--out", str(path)]) == 0
-    ensemble = load_ensemble(path)
-    assert (ensemble.dimension, ensemble.seeds) == (40, 3)
-    np.testing.assert_array_equal(ensemble.t, [0, 0.5, 1])
-
-
-@pytest.mark.parametrize(
-    ("own", "words", "expected"),
-    [
-        ("", "", [0, 1, 2]),
-        ("points = 3", "", [0, 1.5, 3]),
-        ("t-max = 1.0\npoints = 2", "", [0, 1]),
-        ("", "--points 4", [0, 1, 2, 3]),
-        ("", "--t-eval 0.5", [0.5]),
-    ],
-)
-def test_a_simulation_without_times_takes_those_of_the_theory(tmp_path, own, words, expected):
-    path, out = tmp_path / "run.toml", tmp_path / "runs.h5"
-    path.write_text(
-        "[problem]\ndelta = 0.5\n[solve]\nt-max = 3\nt_eval = [0, 1, 2]\n"
-        f"[simulate]\ndimension = 20\nseeds = 2\n{own}\n"
-    )
-    assert main(["simulate", "--config", str(path), *words.split(), "--out", str(out)]) == 0
-    np.testing.assert_array_equal(load_ensemble(out).t, expected)
-
-
-def test_the_command_line_wins_over_the_file(config, tmp_path):
-    path = tmp_path / "run.h5"
-    words = ["--lam", "0.2", "--points", "4", "--signal", "bernoulli", "--scale-v", "0.5"]
-    assert main(["solve", "--config", config, *words, "--out", str(path)]) == 0
-    solution = load(path)
-    assert solution.problem == Problem(0.5, 1.0, 0.2, 0.1, Bernoulli(), Diagonal(1.25, 0.5))
-    np.testing.assert_allclose(solution.t, [0, 1, 2, 3])
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (
-            "[solve]\nrtoll = 1",
-            "unknown key 'rtoll' in [solve]; known: t-max, t-eval, points, rtol",
-        ),
-        (
-            "[problems]\n",
-            "unknown table 'problems'; known: problem, signal, network, dynamics, solve",
-        ),
-        ("problem = 3", "problem must be a table"),
-        ("[problem]\ndelta = 'a'", "delta in [problem] must be a number; got 'a'"),
-        ("[problem]\ndelta = true", "delta in [problem] must be a number; got True"),
-        ("[simulate]\nseeds = 2.5", "seeds in [simulate] must be an integer; got 2.5"),
-        ("[network]\nname = 3", "name in [network] must be a string; got 3"),
-        ("[solve]\nt-eval = [0, 'a']", "must be a list, each entry a number; got 'a'"),
-        ("[solve]\nt-max = 1\nt_max = 2", "'t_max' in [solve] is given twice"),
-        ("[problem]\ndelta = nan", "delta must be a finite real number; got nan"),
-        ("[problem\n", "is not a TOML file"),
-    ],
-)
-def test_a_file_with_a_mistake_is_rejected(tmp_path, capsys, text, words):
-    path = tmp_path / "bad.toml"
-    path.write_text(text)
-    assert words in failure(capsys, "solve", "--config", path, "--t-max", "1")
 
 
 # --- simulate, compare, benchmark --------------------------------------------------------------
@@ -448,7 +309,7 @@ def test_a_two_time_function_needs_two_times(solution, tmp_path, capsys):
 def test_figure_is_drawn_by_the_presets(monkeypatch, tmp_path, capsys):
     drawn = []
     monkeypatch.setattr("dmft.figures.presets.PRESETS", {"one": None})
-    monkeypatch.setattr("dmft.figures.presets.draw", lambda *args: drawn.append(args))
+    monkeypatch.setattr("dmft.figures.presets.draw", lambda *args, **options: drawn.append(args))
     assert main(["figure", "one", "--out", str(tmp_path / "a.png")]) == 0
     assert [(name, str(path)) for name, path in drawn] == [("one", str(tmp_path / "a.png"))]
     capsys.readouterr()
@@ -548,107 +409,6 @@ def test_without_a_command_the_error_is_one_line(capsys):
     assert main([]) == 2
     assert capsys.readouterr().err == (
         "dmft: error: the following arguments are required: COMMAND\n"
-    )
-
-
-# --- progress, interrupts, start ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("command", ["solve", "simulate"])
-def test_an_interrupt_leaves_the_old_file_and_exits_with_130(
-    monkeypatch, tmp_path, capsys, command
-):
-    def interrupt(*args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Reporter, "stage", interrupt)
-    monkeypatch.setattr(Reporter, "seeds", interrupt)
-    path = tmp_path / "run.h5"
-    path.write_text("old")
-    words = [*PROBLEM, *TIMES, "--out", str(path)]
-    assert main([command, *words]) == 130
-    assert capsys.readouterr().err == "dmft: interrupted\n"
-    assert [p.name for p in tmp_path.iterdir()] == ["run.h5"]
-    assert path.read_text() == "old"
-
-
-def test_progress_is_shown_only_on_a_terminal_or_on_demand(capsys):
-    assert main(["solve", *QUICK, "--progress"]) == 0
-    assert "sweeps" in capsys.readouterr().err
-    words = ["simulate", *PROBLEM, *TIMES, "--dimension", "20", "--seeds", "2"]
-    assert main(words) == 0
-    assert capsys.readouterr().err == ""
-    assert main([*words, "--progress"]) == 0
-    err = capsys.readouterr().err
-    assert err == "simulated 1 of 2 seeds\nsimulated 2 of 2 seeds\n"
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_on_a_terminal_progress_changes_in_place_and_is_cleared(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    with Reporter() as reporter:
-        reporter.stage("one")
-        reporter.stage("two")
-        reporter.seeds(1, 3)
-        reporter.seeds(3, 3)
-    text = sys.stderr.getvalue()
-    assert "\r\x1b[Kone\r\x1b[Ktwo" in text
-    assert "\n" not in text
-    assert "0/3" in text
-    assert text.endswith("\r\x1b[K")
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    with Reporter(shown=False) as reporter:
-        reporter.stage("one")
-    assert sys.stderr.getvalue() == ""
-
-
-def test_a_long_compilation_is_announced_without_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr("dmft.cli.terminal.PATIENCE", 0.02)
-    with Reporter() as reporter:
-        reporter.stage(f"{SLOW_STAGE} (...)")
-        time.sleep(0.2)
-        reporter.stage("grid")
-    assert capsys.readouterr().err == f"{SLOW_STAGE} (...)\n"
-    monkeypatch.setattr("dmft.cli.terminal.PATIENCE", 10.0)
-    with Reporter() as reporter:
-        reporter.stage(f"{SLOW_STAGE} (...)")
-    assert capsys.readouterr().err == ""
-
-
-def test_the_module_runs_and_first_announces_the_kernels():
-    words = [sys.executable, "-m", "dmft", "solve", *QUICK, "--progress"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert done.stderr.startswith(SLOW_STAGE)
-    assert "test_error" in done.stdout
-
-
-@pytest.mark.parametrize("words", [["--help"], ["solve", "--help"], ["--version"]])
-def test_help_is_printed_without_heavy_imports(words):
-    code = (
-        "import sys; from dmft.cli.main import main; code = main(sys.argv[1:]); "
-        "heavy = {'numba', 'scipy', 'matplotlib', 'h5py'} & set(sys.modules); "
-        "heavy |= {'numpy'} & set(sys.modules) if 'solve' not in sys.argv else set(); "
-        "sys.exit(code if not heavy else f'imported {heavy}')"
-    )
-    command = [sys.executable, "-c", code, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "dmft" in done.stdout
-
-
-def test_python_m_dmft_help():
-    command = [sys.executable, "-m", "dmft", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    for name in ("solve", "simulate", "compare", "benchmark", "plot", "info", "predict", "figure"):
-        assert name in done.stdout
-
-
-def test_tables_are_aligned():
-    assert format_table([("t", [0.0, 10.0]), ("name", ["a", "b"])]) == (
-        " t  name\n 0     a\n10     b"
     )
 
 

@@ -12,9 +12,9 @@ q = 1 - eta x: two sides of one model, of which `data_side` gives the second fro
 
 import numpy as np
 import pytest
-from dmft.solvers.collocation import Grid
 
 from dmft.equations.data_side import Integration, build_kernels, data_side, solve_residual
+from dmft.solvers.collocation import Grid
 
 STEPS, ETA, POWER, NOISE = 12, 0.2, 0.7, 0.3
 

@@ -5,7 +5,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from dmft.solvers.collocation import Grid
 
 from dmft.equations import effective_process
 from dmft.equations.drive import Drive, mode_weights, noise_root, principal_modes, time_weights
@@ -20,6 +19,7 @@ from dmft.problem import Problem
 from dmft.signals import Bernoulli, BernoulliGaussian, Component, Discrete, Empirical, Gaussian
 from dmft.solver.iteration import SelfConsistency
 from dmft.solver.tolerance import Tolerance
+from dmft.solvers.collocation import Grid
 
 GRID = Grid(np.array([0.0, 0.1, 0.4, 1.2, 3.0, 6.0]), 4)
 NO_NOISE = np.zeros((GRID.size, GRID.size))

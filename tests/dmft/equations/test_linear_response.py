@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from dmft.solvers.collocation import Grid
 
 from dmft.equations.averages import Averages
 from dmft.equations.data_side import Kernels
@@ -15,6 +14,7 @@ from dmft.solver import iteration
 from dmft.solver.cheap_map import cheap_rule
 from dmft.solver.iteration import SelfConsistency
 from dmft.solver.tolerance import Tolerance
+from dmft.solvers.collocation import Grid
 
 GRID = Grid(np.array([0.0, 0.5, 1.5, 4.0]), 4)
 TARGETS = (Discrete([-1.0, 0.5, 2.0], [0.2, 0.5, 0.3]), BernoulliGaussian(0.3, 1.0, 0.5))

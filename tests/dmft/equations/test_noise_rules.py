@@ -6,10 +6,10 @@ from math import factorial, prod
 
 import numpy as np
 import pytest
-from dmft.solvers.gaussian_rules import equidistant, gauss_hermite, smolyak
 from scipy.special import ndtr
 
 from dmft.equations.noise_rules import MonteCarloRule, QuadraticRule, SobolRule, SparseRule, fold
+from dmft.solvers.gaussian_rules import equidistant, gauss_hermite, smolyak
 
 SCALES = np.array([1.0, 0.3, 0.1, 0.03, 0.01, 1e-4])
 SPARSE = [

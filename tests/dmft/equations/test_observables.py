@@ -15,10 +15,10 @@ from functools import cache
 
 import numpy as np
 import pytest
-from dmft.solvers.collocation import Grid
 
 from dmft.problem import Problem
 from dmft.solver.solve import solve
+from dmft.solvers.collocation import Grid
 
 T_MAX = 6.0
 TIMES = np.linspace(0.0, T_MAX, 49)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dmft.solvers.collocation import Grid
 
 from dmft.equations.averages import Averages
 from dmft.equations.observables import one_time_functions
@@ -12,6 +11,7 @@ from dmft.problem import Problem
 from dmft.solver.errors import SAFETY, Difference, one_time_errors, two_time_errors, worst_error
 from dmft.solver.iteration import SelfConsistency
 from dmft.solver.tolerance import Tolerance
+from dmft.solvers.collocation import Grid
 
 PROBLEM = Problem(delta=0.5, alpha=1.0, lam=0.1, sigma2=0.1)
 GRID = Grid(np.array([0.0, 1.0, 2.0, 4.0]), 5)

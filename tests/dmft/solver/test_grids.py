@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from dmft.solvers.collocation import Grid
 
 from dmft.equations.averages import Averages
 from dmft.problem import Problem
@@ -17,6 +16,7 @@ from dmft.solver.grids import (
     unresolved_panels,
 )
 from dmft.solver.tolerance import Tolerance
+from dmft.solvers.collocation import Grid
 
 GRID = Grid(np.array([0.0, 0.4, 1.0, 2.0, 4.0]), 4)
 PROBLEM = Problem(0.5, sigma2=0.1)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from dmft.solvers.collocation import Grid
 
 from dmft.problem import Problem
 from dmft.simulation.simulate import simulate
 from dmft.solver.solve import solve
+from dmft.solvers.collocation import Grid
 
 
 @pytest.fixture(scope="session")
