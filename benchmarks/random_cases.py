@@ -56,3 +56,20 @@ def _draw_signal(rng: np.random.Generator, k: int) -> SignalLaw:
 def times(t_max: float) -> np.ndarray:
     """Return times early and late, which no grid prefers."""
     return np.union1d(np.geomspace(1e-3, 1.0, 16), np.linspace(0.0, 1.0, 18)[1:]) * t_max
+
+
+def describe(case: Case) -> str:
+    """Return the problem in one line."""
+    p = case.problem
+    law = {k: v if np.ndim(v) == 0 else f"{len(v)} values" for k, v in p.signal.config().items()}
+    name, *values = (str(v) for v in law.values())
+    return (
+        f"delta {p.delta:g}, alpha {p.alpha:g}, lam {p.lam:g}, sigma2 {p.sigma2:.3g}, "
+        f"{name} {' '.join(values)}, t {case.t_max:g}"
+    )
+
+
+HEAD = (
+    "no.", "problem", "rtol", "time / s", "paths", "nodes", "error/estimate", "error/allowed",
+    "reference", "doubt", "its cost", "verdict",
+)  # fmt: skip

@@ -43,7 +43,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from random_cases import Case, draw_cases, times
+from random_cases import Case, describe, draw_cases, times
 from reporting import parser, save, subplots, table, versions, write
 
 from dmft.equations.noise_rules import NoiseRule, SobolRule, SparseRule
@@ -311,23 +311,6 @@ def sparse_rule(solution: Solution) -> SparseRule:
         atoms=int(values["atoms"]) + EXTRA_ATOMS,
         max_points=4 * SparseRule.max_points,
     )
-
-
-def describe(case: Case) -> str:
-    """Return the problem in one line."""
-    p = case.problem
-    law = {k: v if np.ndim(v) == 0 else f"{len(v)} values" for k, v in p.signal.config().items()}
-    name, *values = (str(v) for v in law.values())
-    return (
-        f"delta {p.delta:g}, alpha {p.alpha:g}, lam {p.lam:g}, sigma2 {p.sigma2:.3g}, "
-        f"{name} {' '.join(values)}, t {case.t_max:g}"
-    )
-
-
-HEAD = (
-    "no.", "problem", "rtol", "time / s", "paths", "nodes", "error/estimate", "error/allowed",
-    "reference", "doubt", "its cost", "verdict",
-)  # fmt: skip
 
 
 def cells(number: int, outcome: Outcome) -> list[str]:
