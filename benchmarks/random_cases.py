@@ -67,9 +67,3 @@ def describe(case: Case) -> str:
         f"delta {p.delta:g}, alpha {p.alpha:g}, lam {p.lam:g}, sigma2 {p.sigma2:.3g}, "
         f"{name} {' '.join(values)}, t {case.t_max:g}"
     )
-
-
-HEAD = (
-    "no.", "problem", "rtol", "time / s", "paths", "nodes", "error/estimate", "error/allowed",
-    "reference", "doubt", "its cost", "verdict",
-)  # fmt: skip

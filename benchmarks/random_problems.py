@@ -313,6 +313,12 @@ def sparse_rule(solution: Solution) -> SparseRule:
     )
 
 
+HEAD = (
+    "no.", "problem", "rtol", "time / s", "paths", "nodes", "error/estimate", "error/allowed",
+    "reference", "doubt", "its cost", "verdict",
+)  # fmt: skip
+
+
 def cells(number: int, outcome: Outcome) -> list[str]:
     """Return a row of the table."""
     return [
