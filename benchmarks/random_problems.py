@@ -33,18 +33,15 @@ instead of solving anew: it then takes minutes instead of hours.
 from __future__ import annotations
 
 import math
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from random_cases import Case, describe, draw_cases, times
-from reporting import parser, save, subplots, table, versions, write
+from reporting import parser, save, subplots, table, time_limit, versions, write
 
 from dmft.equations.noise_rules import NoiseRule, SobolRule, SparseRule
 from dmft.problem import Problem
@@ -219,33 +216,6 @@ def outcome(
     return replace(
         base, **reference.measure(found), reference=reference.kind, disputed=reference.disputed
     )
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError soon after this processor time; no limit where it is infinite."""
-    if math.isinf(seconds):
-        yield
-        return
-
-    expired = False
-
-    def stop(*_: Any) -> None:
-        nonlocal expired
-        expired = True
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    except (TimeoutError, SystemError):  # a compiled function turns the first into the second
-        if not expired:
-            raise
-        raise TimeoutError(f"not finished after {seconds:g} s") from None
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
 
 
 def find_reference(solution: Solution, limit: float, kept: Path | None = None) -> Reference | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +28,33 @@ def parser(description: str, full: str) -> ArgumentParser:
     options.add_argument("--full", action="store_true", help=full)
     options.add_argument("--out", type=Path, default=Path("out"), help="directory (default: out)")
     return options
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError soon after this processor time; no limit where it is infinite."""
+    if math.isinf(seconds):
+        yield
+        return
+
+    expired = False
+
+    def stop(*_: Any) -> None:
+        nonlocal expired
+        expired = True
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    except (TimeoutError, SystemError):  # a compiled function turns the first into the second
+        if not expired:
+            raise
+        raise TimeoutError(f"not finished after {seconds:g} s") from None
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def timed(function: Callable[[], T]) -> tuple[float, T]:
