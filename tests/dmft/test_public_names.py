@@ -18,13 +18,14 @@ def test_every_public_name_exists_and_is_listed():
 
 
 def test_documented_names_exist_after_import():
-    # in a fresh interpreter, so that nothing else has been imported
+    # In a fresh interpreter, so that nothing else has been imported; automodule imports by itself.
     files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     found = {
         name
         for file in files
         for name in re.findall(
-            r"(?<!from )(?<!import )\bdmft\.([a-z_]+(?:\.[A-Za-z_]+)?|[A-Z]\w+)", file.read_text()
+            r"(?<!from )(?<!import )(?<!automodule:: )(?<!\.)\bdmft\.([a-z_]+(?:\.[A-Za-z_]+)?|[A-Z]\w+)",
+            file.read_text(),
         )
     }
     names = sorted(name for name in found if not name.endswith((".h", ".toml", ".py")))
