@@ -24,7 +24,8 @@ def test_documented_names_exist_after_import():
         name
         for file in files
         for name in re.findall(
-            r"(?<!from )(?<!import )(?<!automodule:: )(?<!\.)\bdmft\.([a-z_]+(?:\.[A-Za-z_]+)?|[A-Z]\w+)",
+            r"(?<!from )(?<!import )(?<!automodule:: )(?<!\.)"
+            r"\bdmft\.([a-z_]+(?:\.[A-Za-z_]+)?|[A-Z]\w+)",
             file.read_text(),
         )
     }
