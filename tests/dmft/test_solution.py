@@ -168,15 +168,17 @@ def test_dense_output_agrees_with_another_solve(solution):
 def test_shapes_and_order_of_dense_output(solution):
     assert solution(2.5)["test_error"].shape == ()
     backwards = solution([[3.0, 1.0], [2.0, 3.0]]).overlap
-    np.testing.assert_array_equal(
-        backwards, [solution([t, s]).overlap for t, s in ((3, 1), (2, 3))]
+    # products of matrices of other shapes may round the last bit differently
+    np.testing.assert_allclose(
+        backwards, [solution([t, s]).overlap for t, s in ((3, 1), (2, 3))], rtol=1e-14
     )
     pairs = solution.at([5.0, 1.0], [2.0, 0.5, 2.0])
     assert pairs.R_w.shape == (2, 3)
     assert pairs.R_w[1, 0] == 0.0 > pairs.R_w[0, 0]
     assert solution.at(5.0, 0.5).R_w == pytest.approx(pairs.R_w[0, 1], rel=1e-12)
     assert solution.at([[5.0]], 0.5).C_w.shape == (1, 1)
-    np.testing.assert_array_equal(solution.at(solution.t, solution.t).C_r, solution.C_r)
+    at_nodes = solution.at(solution.t, solution.t).C_r
+    np.testing.assert_allclose(at_nodes, solution.C_r, rtol=1e-14)
     with tempfile.TemporaryDirectory() as folder:
         solution.save(Path(folder, "run.h5"))
         loaded = dmft.load(Path(folder, "run.h5"))

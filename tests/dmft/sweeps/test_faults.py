@@ -35,9 +35,13 @@ def script(log, out, *, seconds=0.05, points=20, workers=2):
     text = SCRIPT.format(
         here=str(HERE), log=str(log), out=str(out), seconds=seconds, points=points, workers=workers
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, own)
 
 
 def whole(out):
