@@ -237,6 +237,19 @@ class Solution(Trajectory):
         found = ((k, v) for k, v in self.stats.items() if k.startswith(prefix))
         return {name.removeprefix(prefix): float(value) for name, value in found}
 
+    def floors(self) -> dict[str, float]:
+        """Return the values of test and train error below which `atol` decides, not `rtol`.
+
+        Examples
+        --------
+        >>> import dmft
+        >>> dmft.solve(dmft.Problem(0.5), 1.0, rtol=1e-3, atol=1e-6).floors()
+        {'test_error': 0.001, 'train_error': 0.001}
+        """
+        prefix = "atol_"
+        found = ((k, v) for k, v in self.stats.items() if k.startswith(prefix))
+        return {name.removeprefix(prefix): float(value) / self.rtol for name, value in found}
+
     def sample_paths(self, n: int, rng: Rng = None) -> Paths:
         """Draw trajectories of the effective process on `t`.
 

@@ -128,6 +128,10 @@ class Trajectory(Result):
         """List the attributes and the functions of time."""
         return [*super().__dir__(), *self.values]
 
+    def floors(self) -> dict[str, float]:
+        """Return the values below which the absolute tolerance decides, by observable."""
+        return {}
+
     def one_time_names(self) -> list[str]:
         """Return the names of the functions of one time; two-time functions stay unevaluated."""
         known = getattr(self.values, "evaluated", lambda: self.values)()

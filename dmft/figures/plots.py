@@ -50,7 +50,8 @@ def plot_errors(result: Trajectory, ensemble: Ensemble | None = None, ax: Any = 
 
     A solution is a line with a band of the solver's estimated error; simulations are means with
     bars, or a band, of two standard errors. The time axis is logarithmic where the times crowd
-    towards 0, as a solver's nodes do on a horizon of many decades.
+    towards 0, as a solver's nodes do on a horizon of many decades. A dotted line marks the value
+    below which a solution's absolute tolerance decides, where one falls below it.
 
     Parameters
     ----------
@@ -83,6 +84,7 @@ def plot_errors(result: Trajectory, ensemble: Ensemble | None = None, ax: Any = 
             _mark_simulation(ax, ensemble, name)
     errors = np.array([result.values[name][shown] for name in ("test_error", "train_error")])
     set_error_axis(ax, errors)
+    _draw_floors(ax, result, shown)
     ax.set_ylabel(r"$|w - w^*|^2/2d$,   $|y - Xw|^2/2n$")
     ax.legend(*legend_entries(ax), frameon=False)
     return ax
@@ -265,6 +267,14 @@ def _draw_functions(ax: Axes, result: Trajectory, names: Sequence[str]) -> np.nd
     finish(ax)
     ax.set_xlabel(TIME)
     return shown
+
+
+def _draw_floors(ax: Axes, result: Trajectory, shown: np.ndarray) -> None:
+    """Mark where a function falls below the value at which the absolute tolerance decides."""
+    for name, floor in result.floors().items():
+        if np.any(result.values[name][shown] < floor):
+            label = f"below it atol decides ({LABELS[name]})"
+            ax.axhline(floor, color=COLOURS[name], linewidth=1.0, linestyle=":", label=label)
 
 
 def _mark_simulation(ax: Axes, ensemble: Ensemble, name: str) -> None:

@@ -57,6 +57,16 @@ def test_errors_are_drawn_as_lines_with_the_solvers_band(solution):
     ]
 
 
+def test_a_dotted_line_marks_where_the_absolute_tolerance_decides(solution):
+    assert not any("atol" in label for label in lines(plot_errors(solution)))
+    loose = solve(PROBLEM, 5.0, TIMES, rtol=1e-2, atol={"train_error": 5e-4, "test_error": 0.0})
+    floor = 5e-4 / 1e-2  # rtol times it is atol
+    assert loose.train_error.min() < floor < loose.train_error.max()
+    drawn = {label: line for label, line in lines(plot_errors(loose)).items() if "atol" in label}
+    assert list(drawn) == ["below it atol decides (train error)"]
+    assert drawn["below it atol decides (train error)"][:, 1] == pytest.approx(floor)
+
+
 def test_simulations_are_means_with_two_standard_errors(solution, ensemble):
     ax = plot_errors(solution, ensemble)
     for container, name in zip(ax.containers, ("test_error", "train_error"), strict=True):
