@@ -178,7 +178,11 @@ def _resolved_in_time(
         marked = finer.inaccurate(coarse, state, GRID_SHARE)
         if not can_split(coarse.system.grid, marked):
             return coarse, fine, state, finer, process, base
-        coarse, fine, state = split_levels(coarse, fine, finer, marked, rules.cheap, run)
+        try:
+            coarse, fine, state = split_levels(coarse, fine, finer, marked, rules.cheap, run)
+        except Exhausted:
+            run.expired, run.converged = True, False
+            break
         rules.move(coarse)
     return coarse, fine, state, None, process, base
 
@@ -253,6 +257,13 @@ class _Rules:
         spacing = SHRINKING * self.rule.spacing
         return spacing >= LAST_SPACING and process.paths <= SHRINKING * self._most_paths
 
+    def _grown(
+        self, rule: SparseRule, process: EffectiveProcess, growth: float, more: float = 1.0
+    ) -> SparseRule | None:
+        """Return the rule grown by this factor, or as much as there is room for."""
+        found = _refined(rule, process, self._most_paths, growth, more)
+        return found or _refined(rule, process, self._most_paths, GROWTH, more)
+
     def refine(self, process: EffectiveProcess, stalled: bool, growth: float) -> bool:
         """Enlarge the sparse grid by this factor where there is room; return whether there was.
 
@@ -266,7 +277,7 @@ class _Rules:
                 _refined(narrower, process, self._most_paths, growth, 1 / SHRINKING) or narrower
             )
         else:
-            self.rule = _refined(self.rule, process, self._most_paths, growth) or self.rule
+            self.rule = self._grown(self.rule, process, growth) or self.rule
         return self.rule.tolerance < before
 
 

@@ -50,6 +50,22 @@ def residual(code, parameters, table, K, U, H):
 # --- paths -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("seed", [0, 2])
+def test_drives_along_thresholds_of_long_panels(seed):
+    # drives stay next to the threshold over panels of 1e6 / 10, where one node after the other
+    # crosses it in the iteration: Newton steps that overshoot take turns and end in circles
+    grid = Grid(np.r_[0.0, np.geomspace(10.0, 1e6, 6)], 6)
+    t, K = grid.nodes, grid.integration
+    waves = [0.05 * wave(k * np.log1p(t)) for k in (1, 2, 4) for wave in (np.cos, np.sin)]
+    shapes = 0.1 * t * np.array([np.ones_like(t), *waves])
+    U = np.random.default_rng(seed).standard_normal((1000, 7)) @ shapes
+    H = np.zeros_like(U)
+    parameters = hyperbolic_parameters(grid, 2 * np.log(0.1), 0.1)
+    _, _, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, grid.stages, U, H)
+    assert np.all(iterations > 0), f"seed {seed}: {np.sum(iterations < 0)} paths are not solved"
+    assert residual(HYPERBOLIC, parameters, NO_TABLE, K, U, H) < 1e-10 * np.max(np.abs(H))
+
+
 @pytest.mark.parametrize("alpha", [1e-8, 1e-4, 0.01, 0.3, 1.0, 5.0, 20.0])
 @pytest.mark.parametrize(("size", "lam"), [(1.0, 0.0), (8.0, 0.1), (30.0, 0.1), (200.0, 5.0)])
 def test_residual_of_random_drives(alpha, size, lam):
