@@ -66,19 +66,21 @@ def first(ensemble, seeds):
 # --- acceptance and rejection ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 4, 8, 16, 64])
-@pytest.mark.parametrize("dimension", [250, 2000])
-def test_accepts_the_right_theory(solution, dimension, seeds):
-    reports = [compare(solution, synthetic(solution, dimension, seeds, k)) for k in range(100)]
-    assert sum(report.passed for report in reports) >= 97  # 1 % may be rejected by chance
+def test_accepts_the_right_theory(solution):
+    cases = [
+        (d, seeds, k) for d in (250, 2000) for seeds in (2, 3, 4, 8, 16, 64) for k in range(24)
+    ]
+    rejected = [case for case in cases if not compare(solution, synthetic(solution, *case)).passed]
+    # 1 % may be rejected by chance, 2.9 of 288
+    assert len(rejected) <= 6, f"dimension, seeds and number of the draw: {rejected}"
 
 
 @pytest.mark.parametrize("factor", [0.95, 1.05])
 def test_rejects_a_test_error_wrong_by_five_percent(solution, factor):
     wrong = changed(solution, test_error=factor * solution.test_error)
-    for k in range(100):
+    for k in range(12):
         report = compare(wrong, synthetic(solution, 2000, 64, k))
-        assert not report.passed
+        assert not report.passed, k
         assert report.largest_deviation > report.critical_deviation
         assert report.verdict == "rejected"
         assert report.detectable["test_error"] < 0.04
@@ -94,11 +96,11 @@ def test_accepts_and_rejects_without_the_start(solution):
     wrong = changed(theory, test_error=1.05 * theory.test_error)
     reports = [
         [compare(s, synthetic(theory, 2000, 64, k)).passed for s in (theory, wrong)]
-        for k in range(100)
+        for k in range(40)
     ]
     accepted, missed = np.sum(reports, axis=0)
-    assert accepted >= 99
-    assert missed <= 2  # without the targets' power to go by, chance is larger
+    assert accepted >= 39
+    assert missed <= 1  # without the targets' power to go by, chance is larger
 
 
 def test_accepts_the_right_theory_in_simulations(solution, simulated):
@@ -295,12 +297,11 @@ def test_a_deviation_that_is_rare_but_not_enough_is_inconclusive(solution):
     assert list(dict.fromkeys(verdicts)) == ["agree", "inconclusive", "rejected"]
 
 
-@pytest.mark.parametrize("seeds", [4, 16])
 @pytest.mark.parametrize("name", ["test_error", "train_error"])
-def test_an_error_that_is_said_to_be_seen_is_seen_in_95_percent(solution, name, seeds):
+def test_an_error_that_is_said_to_be_seen_is_seen_in_95_percent(solution, name):
     late = np.minimum(solution.t, 1)
     seen = 0
-    for k in range(100):
+    for seeds, k in [(seeds, k) for seeds in (4, 16) for k in range(50)]:
         ensemble = synthetic(solution, 500, seeds, k)
         factor = 1 + compare(solution, ensemble).detectable[name] * late
         other = synthetic(solution, 500, seeds, 1000 + k)

@@ -159,7 +159,7 @@ def test_compressed_laws_keep_their_moments():
         BernoulliGaussian(0.3, 1.5, 0.5),
         BernoulliGaussian(0.3, 1.5),
         Gaussian(1.2, -0.4),
-        Empirical(np.linspace(-1.0, 2.0, 40) ** 3),
+        Empirical([-1.0, 0.1, 2.0]),
     ],
 )
 @pytest.mark.parametrize("lam", [0.0, 0.3])
@@ -287,7 +287,8 @@ def test_rules_agree(problem):
     sparse = averages_of(problem, SparseRule(0.1, 1e-5))
     agree(averages_of(problem, SparseRule(0.1, 1e-5, offset=0.5)), sparse, 1e-6)
     agree(averages_of(problem, SobolRule(4096, 12, 1)), sparse, 6e-3)
-    agree(averages_of(problem, MonteCarloRule(65536, 12, 1)), sparse, 0.15)
+    if problem.mirror.depth == 2:  # deeper ones take ten times as long, and draw the same numbers
+        agree(averages_of(problem, MonteCarloRule(65536, 12, 1)), sparse, 0.15)
 
 
 def test_a_gaussian_component_agrees_with_many_atoms():

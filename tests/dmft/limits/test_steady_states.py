@@ -155,7 +155,7 @@ def test_the_solution_is_unique(problem, k):
     signal = Mixture(*np.array(problem.signal.components()).T)
     delta, closures = problem.delta, []
     kappa = k if problem.lam else np.zeros_like(k)
-    for tau in np.linspace(0.8, 1.3, 16) * steady_state(problem).tau:
+    for tau in np.linspace(0.8, 1.3, 10) * steady_state(problem).tau:
         observed = signal.convolved(tau)
         slope, error = [], []
         for value in k:
@@ -174,7 +174,7 @@ def test_the_solution_is_unique(problem, k):
             continue  # the root is outside the grid
         assert crossing.size == 1
         closures.append(np.interp(0.0, -optimum, delta * (1 - kappa) - slope))
-    assert len(closures) > 10
+    assert len(closures) > 6
     assert np.count_nonzero(np.diff(np.sign(closures))) == 1
 
 
@@ -280,7 +280,7 @@ def test_atom_at_zero():
 # --- accuracy -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("lam", "alpha"), [(0.0, 0.1), (0.0, 1e-4), (0.1, 1.0)])
+@pytest.mark.parametrize(("lam", "alpha"), [(0.0, 1e-4), (0.1, 1.0)])
 def test_a_gaussian_component_equals_its_atoms(lam, alpha):
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     weights = weights / weights.sum()

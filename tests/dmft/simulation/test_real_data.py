@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -120,13 +122,14 @@ def correlated(rows, columns):
     return rng.standard_normal((rows, columns)) + factors
 
 
-@pytest.mark.parametrize("seeds", [1, 2, 4, 8, 16])
-def test_correlated_columns_never_agree_and_the_reason_is_named(seeds):
+def test_correlated_columns_never_agree_and_the_reason_is_named():
     X = correlated(300, 300)
-    ensemble = dmft.simulate(PROBLEM, TIMES, 200, seeds, data=X, samples=100, workers=1, rtol=1e-4)
+    ensemble = dmft.simulate(PROBLEM, TIMES, 200, 16, data=X, samples=100, workers=1, rtol=1e-4)
     solution = dmft.solve(ensemble.problem, TIMES[-1], TIMES, rtol=1e-3)
-    report = dmft.compare(solution, ensemble)
-    assert report.verdict in (["rejected"] if seeds == 16 else ["rejected", "inconclusive"])
+    for seeds in (1, 2, 4, 8, 16):
+        first = replace(ensemble, runs={name: r[:seeds] for name, r in ensemble.runs.items()})
+        verdict = dmft.compare(solution, first).verdict
+        assert verdict in (["rejected"] if seeds == 16 else ["rejected", "inconclusive"]), seeds
     assert {"outliers", "column correlations"} <= set(dmft.diagnose(X).reasons)
 
 
