@@ -66,8 +66,8 @@ def deviations(solution, ensemble):
         mean = runs.mean(axis=0) - slope * power.mean()
         rest = runs - runs.mean(axis=0) - np.multiply.outer(centred, slope)
         error = np.sqrt(np.sum(rest**2, axis=0) / (len(runs) - 2) / len(runs))
-        # errors of the theory are about 2.4 standard errors
-        total = np.hypot(error, solution.error[name] / 2.4) + 1e-12 * np.abs(mean).max()
+        # errors of the theory are about 3.2 standard errors
+        total = np.hypot(error, solution.error[name] / 3.2) + 1e-12 * np.abs(mean).max()
         later = (slice(1, None),) * mean.ndim
         found[name] = ((solution.values[name] - mean) / total)[later]
     ratio = solution.train_error[1:] / ensemble.train_error[1:] - 1
@@ -158,7 +158,7 @@ def cost(full):
         ensemble = dmft.simulate(problem, t, 500, 40)
         spread = ensemble.runs["test_error"].std(axis=0, ddof=1)
         # runs whose mean has the standard error that the theory's error stands for
-        needed = float(np.max((spread / (solution.error["test_error"] / 2.4))[1:] ** 2))
+        needed = float(np.max((spread / (solution.error["test_error"] / 3.2))[1:] ** 2))
         ratio = min(solves) / min(runs)
         error = float(np.max((solution.error["test_error"] / solution.test_error)[1:]))
         row = [name, f"{min(runs):.4f}", f"{ratio:.1f}", f"{error:.4f}"]

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dmft.dynamics.base import ON_STEP
+from dmft.equations.layer_steps import responses
 from dmft.equations.observables import LONG_NAMES
-from dmft.equations.steps import StepKernels, responses, sample_layers, with_step
+from dmft.equations.steps import StepKernels, sample_layers, with_step
 from dmft.solution import Paths, Solution
 from dmft.storage import Group, Variable
 from dmft.trajectory import Functions

@@ -19,9 +19,14 @@ R is R_w where steps are independent. Otherwise:
     Nesterov     theta, R and y in the first two lines are those at the extrapolated layers u~.
 
 Nothing needs iterating: row k of R_w and C_w is an average over paths that have reached step k.
-x = F z with independent normals z, where row k of F holds the coordinates of (sqrt(p) theta_k,
-sigma) in a basis found by Gram and Schmidt (p the weights of the paths), then the Cholesky factor
-of V. A Cholesky factor of C_y itself would multiply rounding errors by all its small pivots.
+x = F z with independent normals z. Given the stratum of w* of a path, theta_k splits into
+
+    theta_k = L_k z + rest_k,        L_k = E grad_z theta_k = R_w A F/sqrt(delta),
+
+and by Gauss's integration by parts E z rest_k = 0, so that C_w = E L L^T + E rest rest^T. Only the
+second part is averaged over paths: the first is exact whatever their normals, and it holds nearly
+all of the variance. Row k of F holds the coordinates of y_k, the vector of L_k, rest_k and sigma
+(each with the weights of its average), in a basis that grows with k, then the factor of V.
 """
 
 from __future__ import annotations
@@ -33,45 +38,77 @@ import numpy as np
 
 from dmft.dynamics.base import Descent
 from dmft.dynamics.small_step import SmallStep
+from dmft.equations.layer_steps import Walk
 from dmft.problem import Problem
+from dmft.solvers.growing_basis import GrowingBasis
 from dmft.solvers.lanes import LANES
 from dmft.solvers.recursions import Responses
 
-IMAGINARY = 1e-100  # step of the derivatives along the imaginary axis, which have no cancellation
-# A vector with less than this share of its length outside the basis adds none of its own. What is
-# lost of C_y is of relative size 1e-13 after 30 steps of a linear network with momentum, whose
-# exact values are known; with 1e-7 it was 3e-10.
-NEW_DIRECTION = 1e-9
-
 
 class Draws(NamedTuple):
-    """Random numbers of the paths of S independent systems.
+    """Random numbers of the paths of S independent systems: A strata share n vectors of normals.
 
-    normals (S, n, 2 K + 1): z, the basis in the first K columns, V in the next K, then w*; w_star
-    (S, P) and probabilities (P,), P = strata * n, the strata sharing their normals.
+    Parameters
+    ----------
+    normals : ndarray, shape (S, 2 K + 1, n)
+        The first belongs to w*, the others are taken as the march needs them.
+    weights : ndarray, shape (S, n)
+        Of the normals in an average.
+    centre : ndarray, shape (S, A, n)
+    spread : ndarray, shape (A,)
+        w* = centre + spread times the first normal.
+    probabilities : ndarray, shape (A,)
+        Of the strata.
     """
 
     normals: np.ndarray
-    w_star: np.ndarray
+    weights: np.ndarray
+    centre: np.ndarray
+    spread: np.ndarray
     probabilities: np.ndarray
+
+    @property
+    def w_star(self) -> np.ndarray:
+        """Targets of the paths, shape (S, A, n)."""
+        return self.centre + self.spread[:, None] * self.normals[:, :1]
 
 
 @dataclass(frozen=True, eq=False)
 class March:
-    """Paths of S independent systems over K steps, and the kernels that they gave.
+    """What the paths of S independent systems gave over K steps.
 
-    theta (S, K, P) and theta_seen, at the layers and where the gradient is taken; response (S, K,
-    K) R_w; memory (S, K, K) R/delta; factor (S, K, 2 K) F; drive (S, K, 2 K) A F.
+    Parameters
+    ----------
+    problem : Problem
+    own, seen : ndarray, shape (S, K, W)
+        Vectors y_k with y_k . y_l = C_y(k, l), at the layers and where the gradient is taken; the
+        first entry is sigma.
+    mean_w, overlap : ndarray, shape (S, K)
+        E w_k and E w_k w*.
+    response, memory : ndarray, shape (S, K, K)
+        R_w, and R/delta.
+    factor, drive : ndarray, shape (S, K, D)
+        F and A F, D columns used; the first, that of w*, is 0.
+    noise : ndarray, shape (S, K, K)
+        Factor of V.
+    reach : ndarray, shape (S, K)
+        A 1.
+    spread : float
+        Root mean square of the strata's own.
     """
 
     problem: Problem
-    draws: Draws
-    theta: np.ndarray
-    theta_seen: np.ndarray
+    own: np.ndarray
+    seen: np.ndarray
+    mean_w: np.ndarray
+    overlap: np.ndarray
     response: np.ndarray
     memory: np.ndarray
     factor: np.ndarray
     drive: np.ndarray
+    noise: np.ndarray
+    reach: np.ndarray
+    spread: float
 
 
 def descent_of(problem: Problem) -> Descent:
@@ -94,57 +131,185 @@ def march(problem: Problem, steps: int, draws: Draws) -> March:
     """Follow all paths through `steps` steps (K values of k, of which the last is K - 1)."""
     descent, network = descent_of(problem), problem.mirror
     selection, ratio = descent.selection, problem.delta * descent.selection.share
-    systems, paths = draws.w_star.shape
-    layers = len(network.initial_layers(problem.alpha))
-    shape = (systems, steps)
-    theta = np.empty((*shape, paths))
-    seen = np.empty((*shape, paths)) if descent.nesterov else theta
-    gradients = np.empty((*shape, paths))
-    response, memory = np.zeros((*shape, steps)), np.zeros((*shape, steps))
-    factor, drive = np.zeros((*shape, 2 * steps)), np.zeros((*shape, 2 * steps))
+    normals, groups = draws.normals, draws.centre.shape
+    (systems, strata, paths), limit = groups, normals.shape[1]
+    walk = Walk(problem, systems * strata * paths)
+    coupled, layers = walk.coupled(), len(walk.layers)
     # where every path has the same response, that of a few will do
     part = LANES if network.linear else paths
-    weights = np.full(part, 1.0 / part) if network.linear else draws.probabilities
-    responses = Responses(systems, part, layers, steps, descent.momentum, descent.nesterov)
-    basis = _Basis(systems, draws.probabilities, problem.sigma2, steps, selection.classes)
-    strata = paths // draws.normals.shape[1]
+    shares = np.tile(1.0 / part, (systems, part)) if network.linear else draws.weights
+    shares = np.repeat(shares, strata, axis=0)
+    responses = Responses(
+        systems,
+        strata,
+        part,
+        layers,
+        steps,
+        walk.gain(),
+        descent.momentum,
+        descent.nesterov,
+        coupled,
+    )
+    split = _Split(problem, draws, steps)
+    bases = _Bases(systems, steps, selection.classes, split.width)
+    shape = (systems, steps)
+    seen = np.zeros((*shape, split.width))
+    own = np.zeros_like(seen) if descent.nesterov else seen
+    mean_w, overlap = np.empty(shape), np.empty(shape)
+    gradients = np.empty((*shape, strata * paths))
+    response, memory, white = (np.zeros((*shape, steps)) for _ in range(3))
+    factor, drive, reach = np.zeros((*shape, limit)), np.zeros((*shape, limit)), np.empty(shape)
+    noisy = selection.variance > 0 or descent.label_noise > 0
 
-    walk = _Walk(problem, systems * paths)
+    def average(k: int, at: np.ndarray, is_seen: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights (S, A, n) of the layers `at`, and their responses (S, A, k)."""
+        w, outputs = walk.readings(at)
+        outputs = outputs.reshape(layers, systems * strata, paths)[..., :part]
+        if is_seen:
+            responses.set_output(k, outputs)
+        return w.reshape(groups), responses.total(k, outputs * shares, is_seen)
+
     for k in range(steps):
-        w, outputs = walk.readings(walk.seen)
-        seen[:, k] = w.reshape(systems, paths) - draws.w_star
-        outputs = outputs.reshape(layers, systems, paths)[..., :part]
-        responses.set_output(k, outputs)
-        row = responses.total(k, outputs * weights)
-        coupled = _coupled(k, selection.epoch, selection.classes)
-        memory[:, k, :k] = np.where(coupled, row / ratio, 0.0)
+        w, rows = average(k, walk.seen, True)
+        row = np.einsum("a,sak->sk", draws.probabilities, rows)
+        coupling = _coupled(k, selection.epoch, selection.classes)
+        memory[:, k, :k] = np.where(coupling, row / ratio, 0.0)
         responses.set_memory(k, memory[:, k, :k])
-        if descent.nesterov:
-            w, outputs = walk.readings(walk.layers)
-            theta[:, k] = w.reshape(systems, paths) - draws.w_star
-            outputs = outputs.reshape(layers, systems, paths)[..., :part]
-            row = responses.total(k, outputs * weights, seen=False)
-        response[:, k, :k] = row
-
-        factor[:, k, :steps] = basis.coordinates(_data_set(k, selection.classes), seen[:, k])
-        drive[:, k] = factor[:, k] + _product(memory[:, k, :k], drive[:, :k])
-        first = k // selection.epoch * selection.epoch
-        own = _noise_row(k, first, drive, selection.variance, descent.label_noise)
-        factor[:, k, steps + first : steps + k + 1] = own
-        drive[:, k, steps + first : steps + k + 1] += own
-
-        noise = _product(factor[:, k], np.swapaxes(draws.normals[..., : 2 * steps], 1, 2))
-        h = seen[:, k] + np.tile(noise, strata) / np.sqrt(ratio)
+        reach[:, k] = 1.0 + np.einsum("sk,sk->s", memory[:, k, :k], reach[:, :k])
+        used = bases.used
+        here = split.of(w, rows, drive[:, :k, :used], reach[:, :k], ratio)
+        seen[:, k, : here.vector.shape[1]] = here.vector
+        theta = w - split.w_star
+        past = _product(memory[:, k, :k], drive[:, :k, :used])
+        bases.add(k, here.vector, factor)
+        drive[:, k] = factor[:, k]
+        drive[:, k, :used] += past
+        if noisy:
+            first = k // selection.epoch * selection.epoch
+            white[:, k, first : k + 1] = _noise_row(
+                first, drive[:, first : k + 1], white[:, first : k + 1, first : k + 1], descent
+            )
+            bases.add_noise(k, first, white[:, k, first : k + 1], factor, drive)
+        used = bases.used
+        noise = _product(factor[:, k, :used], normals[:, :used])[:, None]
+        h = (theta + noise / np.sqrt(ratio)).reshape(systems, -1)
         h += _product(memory[:, k, :k], gradients[:, :k])
         gradients[:, k] = h
-        velocity, jacobians, inputs = walk.linearised(h.reshape(-1))
-        responses.set_step(
-            k,
-            jacobians.reshape(layers, layers, systems, paths)[..., :part],
-            inputs.reshape(layers, systems, paths)[..., :part],
+        if descent.nesterov:
+            w, rows = average(k, walk.layers, False)
+            here = split.of(w, rows, drive[:, :k, :used], reach[:, :k], ratio)
+            own[:, k, : here.vector.shape[1]] = here.vector
+        mean_w[:, k], overlap[:, k], response[:, k, :k] = here.mean, here.overlap, row
+        if descent.nesterov:
+            response[:, k, :k] = np.einsum("a,sak->sk", draws.probabilities, rows)
+        J = walk.jacobians(h.reshape(-1), coupled)
+        responses.set_step(k, J.reshape(*J.shape[:2], systems * strata, paths)[..., :part])
+        walk.advance(h.reshape(-1))
+    used = bases.used
+    spread = float(np.sqrt(draws.probabilities @ draws.spread**2))
+    return March(
+        problem,
+        own[..., : split.size(used)],
+        seen[..., : split.size(used)],
+        mean_w,
+        overlap,
+        response,
+        memory,
+        factor[..., :used],
+        drive[..., :used],
+        white,
+        reach,
+        spread,
+    )
+
+
+class _Moments(NamedTuple):
+    """The vector y_k (S, W) of one step, and E w_k and E w_k w* (S,)."""
+
+    vector: np.ndarray
+    mean: np.ndarray
+    overlap: np.ndarray
+
+
+class _Split:
+    """theta_k of the paths as L_k z + rest_k."""
+
+    def __init__(self, problem: Problem, draws: Draws, steps: int) -> None:
+        self._sigma = np.sqrt(problem.sigma2)
+        self._normals, self._spread, self._centre = draws.normals, draws.spread, draws.centre
+        self.w_star = draws.w_star
+        self._strata = len(draws.probabilities)
+        self._shares = draws.probabilities[:, None] * draws.weights[:, None]  # (S, A, n)
+        self._roots = np.sqrt(self._shares), np.sqrt(draws.probabilities)
+        self._probabilities = draws.probabilities
+        self.width = self.size(draws.normals.shape[1])
+
+    def size(self, used: int) -> int:
+        """Return the length of y where `used` normals are in use."""
+        return 1 + self._shares[0].size + self._strata * used
+
+    def of(
+        self, w: np.ndarray, rows: np.ndarray, drive: np.ndarray, reach: np.ndarray, ratio: float
+    ) -> _Moments:
+        """Return the moments of weights (S, A, n) whose responses are `rows` (S, A, k)."""
+        linear = rows @ drive / np.sqrt(ratio)
+        # w* acts like the field -A 1, and theta = w - w*
+        linear[..., 0] = self._spread * (-1.0 - (rows @ reach[..., None])[..., 0])
+        rest = w - self.w_star - linear @ self._normals[:, : drive.shape[2]]
+        systems = len(w)
+        vector = np.concatenate(
+            [
+                np.full((systems, 1), self._sigma),
+                (self._roots[0] * rest).reshape(systems, -1),
+                (self._roots[1][:, None] * linear).transpose(0, 2, 1).reshape(systems, -1),
+            ],
+            axis=1,
         )
-        walk.advance(velocity)
-    return March(problem, draws, theta, seen, response, memory, factor, drive)
+        flat = rest + self._centre  # w without what is linear in the normals
+        mean = np.einsum("san,san->s", self._shares, flat)
+        overlap = np.einsum("san,san->s", self._shares, flat * self._centre)
+        overlap += (self._spread * (linear[..., 0] + self._spread)) @ self._probabilities
+        return _Moments(vector, mean, overlap)
+
+
+class _Bases:
+    """The normals that x is made of: a growing basis for each data set, and those of the noise.
+
+    Each new normal takes the next column of F; the first belongs to w*.
+    """
+
+    def __init__(self, systems: int, steps: int, classes: int, width: int) -> None:
+        self._systems, self._classes, self._width = systems, classes, width
+        self._size = -(-steps // classes) if classes else 1
+        self._bases: dict[int, GrowingBasis] = {}
+        self._columns: dict[int, list[int]] = {}
+        self._of_noise: list[int] = []
+        self.used = 1
+
+    def add(self, k: int, vector: np.ndarray, factor: np.ndarray) -> None:
+        """Set row k of F (S, K, D) to the coordinates of a vector."""
+        data_set = k % self._classes if self._classes else k
+        if data_set not in self._bases:
+            width = self._width if self._size > 1 else vector.shape[1]
+            self._bases[data_set] = GrowingBasis(self._systems, self._size, width)
+            self._columns[data_set] = []
+        columns = self._columns[data_set]
+        known, new = self._bases[data_set].add(vector)
+        factor[:, k, columns] = known
+        if new is not None:
+            factor[:, k, self.used] = new
+            columns.append(self.used)
+            self.used += 1
+
+    def add_noise(
+        self, k: int, first: int, row: np.ndarray, factor: np.ndarray, drive: np.ndarray
+    ) -> None:
+        """Add row k of the factor of V, from the epoch's first step to k, to F and A F."""
+        self._of_noise.append(self.used)
+        self.used += 1
+        columns = self._of_noise[first:]
+        factor[:, k, columns] += row
+        drive[:, k, columns] += row
 
 
 def observables(path: March, at: np.ndarray) -> dict[str, np.ndarray]:
@@ -152,36 +317,24 @@ def observables(path: March, at: np.ndarray) -> dict[str, np.ndarray]:
 
     "C_w", "R_w", "C_r", "R_r" (without its 1 at equal steps), "mean_w" and "overlap".
     """
-    problem, draws = path.problem, path.draws
-    p, w = draws.probabilities, path.theta[:, at] + draws.w_star[:, None]
-    rows = {
-        name: _with_noise(theta, p, problem.sigma2)
-        for name, theta in (("own", path.theta[:, at]), ("seen", path.theta_seen))
-    }
+    problem, own = path.problem, path.own[:, at]
     share, classes = descent_of(problem).selection.share, descent_of(problem).selection.classes
-    noise = path.factor[:, :, path.factor.shape[1] :]
-    C_r, R_r = np.zeros((len(w), len(at), len(at))), np.zeros((len(w), len(at), len(at)))
+    C_r, R_r = (np.zeros((len(own), len(at), len(at))) for _ in range(2))
     for m in range(max(classes, 1)):
         P = _residual_response(path, at, m, classes, problem.delta * share)
-        residual = rows["own"] + P @ rows["seen"]
-        kept = P @ noise
+        residual = own + P @ path.seen
+        kept = P @ path.noise
         C_r += residual @ np.swapaxes(residual, 1, 2) + kept @ np.swapaxes(kept, 1, 2)
         R_r += P[:, :, at]
-    theta = rows["own"][..., :-1]
+    theta = own[..., 1:]
     return {
         "C_w": theta @ np.swapaxes(theta, 1, 2),
         "R_w": path.response[:, at][:, :, at],
         "C_r": C_r / max(classes, 1),
         "R_r": R_r / max(classes, 1),
-        "mean_w": w @ p,
-        "overlap": (w * draws.w_star[:, None]) @ p,
+        "mean_w": path.mean_w[:, at],
+        "overlap": path.overlap[:, at],
     }
-
-
-def _with_noise(theta: np.ndarray, probabilities: np.ndarray, sigma2: float) -> np.ndarray:
-    """Return vectors (sqrt(p) theta_k, sigma) whose products are C_y, shape (S, K, P + 1)."""
-    sigma = np.full((*theta.shape[:2], 1), np.sqrt(sigma2))
-    return np.concatenate([np.sqrt(probabilities) * theta, sigma], axis=2)
 
 
 def _residual_response(
@@ -235,22 +388,12 @@ def sample_layers(
     ratio = problem.delta * descent_of(problem).selection.share
     steps, count = len(law.memory), len(w_star)
     noise = law.factor @ rng.standard_normal((law.factor.shape[1], count)) / np.sqrt(ratio)
-    walk, h, layers = _Walk(problem, count), np.empty((steps, count)), []
+    walk, h, layers = Walk(problem, count), np.empty((steps, count)), []
     for k in range(steps):
         layers.append(walk.layers)
-        h[k] = walk.seen_weights() - w_star + noise[k] + law.memory[k, :k] @ h[:k]
-        walk.advance(walk.velocity(h[k]))
+        h[k] = walk.weights() - w_star + noise[k] + law.memory[k, :k] @ h[:k]
+        walk.advance(h[k])
     return np.stack(layers, axis=-1), h.T
-
-
-def responses(problem: Problem, layers: np.ndarray) -> np.ndarray:
-    """Return D = -d(dw/dt)/dh, shape (d,), of layers (L, d)."""
-    network, size = problem.mirror, layers.shape[1]
-    nudge = np.full(size, 1j * IMAGINARY)
-    velocity = network.layer_velocity(layers + 0j, nudge, problem.lam).imag / IMAGINARY
-    moved = _moved(layers, len(layers))
-    readings = network.output_weight(moved).imag.reshape(len(layers), size) / IMAGINARY
-    return -np.sum(readings * velocity, axis=0)
 
 
 def _coupled(k: int, epoch: int, classes: int) -> np.ndarray:
@@ -262,27 +405,19 @@ def _coupled(k: int, epoch: int, classes: int) -> np.ndarray:
     return together if epoch == 1 else together & (earlier // epoch != k // epoch)
 
 
-def _data_set(k: int, classes: int) -> int:
-    """Return the number of the data set that step k sees."""
-    return k % classes if classes else k
+def _noise_row(first: int, drive: np.ndarray, white: np.ndarray, descent: Descent) -> np.ndarray:
+    """Return row k of the factor of V, from the epoch's first step to k, shape (S, k + 1 - first).
 
-
-def _noise_row(
-    k: int, first: int, drive: np.ndarray, variance: float, label_noise: float
-) -> np.ndarray:
-    """Return row k of the Cholesky factor of V, from the epoch's first step to k, shape (S, .).
-
-    Columns of A F that belong to e of this epoch are left out of q.
+    V = (1 + variance) (C_q + label noise) on the diagonal less C_q, with q the rows of A F (S, k +
+    1 - first, D) without the noise of this epoch. The last row does not have it yet.
     """
-    steps = drive.shape[1]
-    q = drive[:, first : k + 1, : steps + first]
-    covariance = -_product(q[:, -1], np.swapaxes(q, 1, 2))
-    covariance[:, -1] = -variance * covariance[:, -1] + (1.0 + variance) * label_noise
+    q, variance = drive[:, -1], descent.selection.variance
+    covariance = -_product(q, np.swapaxes(drive, 1, 2))
+    covariance[:, -1] = -variance * covariance[:, -1] + (1.0 + variance) * descent.label_noise
     row = np.zeros_like(covariance)
-    for i in range(k - first):
-        known = drive[:, first + i, steps + first : steps + first + i + 1]
-        rest = covariance[:, i] - np.einsum("si,si->s", row[:, :i], known[:, :i])
-        pivot = known[:, i]
+    for i in range(row.shape[1] - 1):
+        rest = covariance[:, i] - np.einsum("si,si->s", row[:, :i], white[:, i, :i])
+        pivot = white[:, i, i]
         row[:, i] = np.divide(rest, pivot, out=np.zeros_like(rest), where=pivot > 0)
     square = np.einsum("si,si->s", row[:, :-1], row[:, :-1])
     row[:, -1] = np.sqrt(np.maximum(covariance[:, -1] - square, 0.0))
@@ -292,120 +427,3 @@ def _noise_row(
 def _product(row: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Return row (S, k) @ matrix (S, k, n), shape (S, n)."""
     return (row[:, None, :] @ matrix)[:, 0]
-
-
-class _Basis:
-    """Orthonormal bases of the vectors (sqrt(p) theta_k, sigma), one for each data set.
-
-    Columns of F are given to basis vectors in the order in which they are needed.
-    """
-
-    def __init__(
-        self,
-        systems: int,
-        probabilities: np.ndarray,
-        sigma2: float,
-        steps: int,
-        classes: int,
-    ) -> None:
-        self._root = np.sqrt(probabilities)
-        self._sigma = np.full((systems, 1), np.sqrt(sigma2))
-        self._steps = steps
-        largest = min(-(-steps // classes) if classes else 1, len(probabilities) + 1)
-        self._shape = (systems, largest, len(probabilities) + 1)
-        self._vectors: dict[int, np.ndarray] = {}
-        self._columns: dict[int, list[int]] = {}
-        self._used = 0
-
-    def coordinates(self, data_set: int, theta: np.ndarray) -> np.ndarray:
-        """Return the coordinates (S, K) of a vector, after adding what it needs to the basis."""
-        vector = np.concatenate([self._root * theta, self._sigma], axis=1)
-        length = np.linalg.norm(vector, axis=1)
-        if data_set not in self._vectors:
-            self._vectors[data_set], self._columns[data_set] = np.zeros(self._shape), []
-        columns = self._columns[data_set]
-        basis = self._vectors[data_set][:, : len(columns)]
-        result = np.zeros((len(vector), self._steps))
-        for _ in range(2):  # once leaves rounding errors of the first product
-            part = _product(vector, np.swapaxes(basis, 1, 2))
-            vector = vector - _product(part, basis)
-            result[:, columns] += part
-        rest = np.linalg.norm(vector, axis=1)
-        if len(columns) < self._shape[1] and np.any(rest > NEW_DIRECTION * length):
-            unit = vector / np.where(rest > 0, rest, 1.0)[:, None]
-            self._vectors[data_set][:, len(columns)] = unit
-            result[:, self._used] = rest
-            columns.append(self._used)
-            self._used += 1
-        return result
-
-
-# --- the network along a path ------------------------------------------------------------------
-
-
-class _Walk:
-    """The layers (L, d) of d coordinates, and their last change.
-
-    Derivatives are taken along the imaginary axis. One call of the network gives a value, as the
-    real part, and all its derivatives, from copies that are moved each in its own variable.
-    """
-
-    def __init__(self, problem: Problem, size: int) -> None:
-        self._network, self._lam = problem.mirror, problem.lam
-        self._descent = descent_of(problem)
-        start = self._network.initial_layers(problem.alpha)
-        self.layers = np.repeat(start[:, None], size, axis=1)
-        self._change = np.zeros_like(self.layers)
-        self.seen = self.layers
-
-    def seen_weights(self) -> np.ndarray:
-        """Return w (d,) where the gradient is taken."""
-        return self._network.output_weight(self.seen)
-
-    def readings(self, layers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return w (d,) of layers (L, d), and its derivatives with respect to them (L, d)."""
-        count = len(layers)
-        w = self._network.output_weight(_moved(layers, count)).reshape(count, -1)
-        return w[0].real, w.imag / IMAGINARY
-
-    def linearised(self, h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return velocity (L, d) at gradients h (d,), and what it adds to the recursion.
-
-        The other two are d x_{k+1}/d x_k (L, L, d), of the step without momentum, and d x_{k+1}/d
-        h_k (L, d).
-        """
-        count, size = self.seen.shape
-        gradients = np.tile(h, count + 1) + 0j
-        gradients[count * size :] += 1j * IMAGINARY
-        moved = _moved(self.seen, count + 1)
-        velocity = self._network.layer_velocity(moved, gradients, self._lam)
-        velocity = velocity.reshape(count, count + 1, size)
-        derivatives = velocity.imag * (self._descent.step / IMAGINARY)
-        jacobians = derivatives[:, :-1]
-        for layer in range(count):
-            jacobians[layer, layer] += 1.0
-        return velocity[:, 0].real, jacobians, derivatives[:, -1]
-
-    def velocity(self, h: np.ndarray) -> np.ndarray:
-        """Return the velocity (L, d) at gradients h (d,)."""
-        return self._network.layer_velocity(self.seen, h, self._lam)
-
-    def advance(self, velocity: np.ndarray) -> None:
-        """Take one step."""
-        descent = self._descent
-        self._change = descent.momentum * self._change + descent.step * velocity
-        self.layers = self.layers + self._change
-        if descent.nesterov:
-            self.seen = self.layers + descent.momentum * self._change
-        else:
-            self.seen = self.layers
-
-
-def _moved(x: np.ndarray, copies: int) -> np.ndarray:
-    """Return copies of x (L, d), side by side, copy l with layer l moved along i, (L, copies d)."""
-    layers, size = x.shape
-    moved = np.empty((layers, copies, size), dtype=complex)
-    moved[:] = x[:, None]
-    for layer in range(layers):
-        moved[layer, layer] += 1j * IMAGINARY
-    return moved.reshape(layers, copies * size)

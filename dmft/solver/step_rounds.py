@@ -12,19 +12,30 @@ is left is of order h^2. Between the steps values are interpolated linearly, to 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from dmft.dynamics.base import ON_STEP, Descent
-from dmft.equations.steps import March, StepKernels, kernels, march, observables, with_step
+from dmft.equations.steps import (
+    March,
+    StepKernels,
+    descent_of,
+    kernels,
+    march,
+    observables,
+    with_step,
+)
 from dmft.problem import Problem
-from dmft.solver.step_draws import exact_draws, random_draws, strata, with_target
+from dmft.solver.step_draws import Modes, exact_draws, random_draws, strata
+from dmft.solvers.normals import LEAST
 
-SYSTEMS = 8  # sets of paths whose spread gives the error: Student's factor is 2.4, for 4 it is 3.2
-FIRST_PATHS = 32
-LARGEST_PATHS = 8192
+# Sets of paths whose spread gives the error; Student's factor for 95 % is 3.2, for 8 it is 2.4, but
+# the error of one set falls faster with its paths than that of a mean with the sets.
+SYSTEMS = 4
+FIRST_PATHS = LEAST
+LARGEST_PATHS = 256 * LEAST
 # Products of one round. A path of K steps has K^3/6 in the sweeps of its response, at 0.1 to 0.2 ns
 # each where that was measured, and about 40 K^2 elsewhere: twenty to forty seconds.
 LARGEST_WORK = 2e11
@@ -38,6 +49,8 @@ MANY_STEPS = 300
 COARSEST = 0.35
 LEAST_STEPS = 16
 LEVELS = 3
+MODES = 64  # largest number of directions along which signs are balanced
+SMALLEST = 1e-12  # of the variance of a direction over the largest: below it is rounding
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ class Round:
     count: int
     values: dict[str, np.ndarray]
     time_error: dict[str, np.ndarray]
-    directions: tuple[np.ndarray, ...]
+    modes: tuple[Modes, ...]
     kernels: StepKernels
 
     def mean(self, name: str) -> np.ndarray:
@@ -93,30 +106,33 @@ class Marches:
         Step asked for, 0 for the limit.
     coarse : int
         Number of the largest steps until the last time, or 0 where steps are as asked for.
+    rtol : float
+        Relative error wanted.
     """
 
     problem: Problem
     t: np.ndarray
     step: float
     coarse: int = 0
+    rtol: float = 1e-2
 
     @classmethod
-    def of(cls, problem: Problem, t: np.ndarray) -> Marches:
+    def of(cls, problem: Problem, t: np.ndarray, rtol: float = 1e-2) -> Marches:
         """Choose the steps."""
         descent = problem.dynamics
         step = descent.step if isinstance(descent, Descent) else 0.0
         steps = float(t[-1]) / step if step else math.inf
         if descent.rates is None or steps < MANY_STEPS or t[-1] == 0:
-            return cls(problem, t, step)
+            return cls(problem, t, step, 0, rtol)
         network, at = problem.mirror, np.zeros((1, 1))
         D = float(network.hessian_inverse(problem.alpha, problem.lam, at, np.zeros(1))[0, 0])
         edge = 2.0 / (D * (1 + problem.delta**-0.5) ** 2 + problem.lam)
         coarse = max(LEAST_STEPS, math.ceil(float(t[-1]) / (COARSEST * edge)))
-        return cls(problem, t, step, coarse if 8 * coarse < steps else 0)
+        return cls(problem, t, step, coarse if 8 * coarse < steps else 0, rtol)
 
     def finer(self) -> Marches:
         """Return the same with steps of half the size."""
-        return Marches(self.problem, self.t, self.step, 2 * self.coarse)
+        return replace(self, coarse=2 * self.coarse)
 
     @property
     def finest(self) -> int:
@@ -124,13 +140,13 @@ class Marches:
         return 4 * self.coarse if self.coarse else round(float(self.t[-1]) / self.step)
 
     def most_paths(self) -> int:
-        """Return the largest number of paths a stratum, a power of two; 0 if all are too many."""
+        """Return the largest number of paths a stratum; 0 if all are too many."""
         steps = float(self.finest + 1)
         if self.problem.mirror.linear:
             return FIRST_PATHS if steps <= LINEAR_STEPS else 0
         each = SYSTEMS * strata(self.problem) * (steps**3 / 6 + 40 * steps**2)
-        fit = LARGEST_WORK / each
-        return min(LARGEST_PATHS, 2 ** math.floor(math.log2(fit))) if fit >= 2 * FIRST_PATHS else 0
+        fit = LARGEST_WORK / each / FIRST_PATHS
+        return min(LARGEST_PATHS, FIRST_PATHS * 2 ** math.floor(math.log2(fit))) if fit >= 2 else 0
 
     def most_steps(self) -> int:
         """Return about the largest number of steps that can be taken."""
@@ -142,9 +158,9 @@ class Marches:
     def round(self, count: int, last: Round | None, rng: int) -> Round:
         """March `count` paths a stratum of every system; of a linear network only one, exactly."""
         levels = self._levels()
-        known = last.directions if last is not None else ()
+        known = last.modes if last is not None else ()
         parts = [
-            _march(level, count, known[i] if i < len(known) else None, rng)
+            _march(level, count, known[i] if i < len(known) else None, rng, self.rtol)
             for i, level in enumerate(levels)
         ]
         fine = parts[-1]
@@ -156,8 +172,8 @@ class Marches:
             ]
             values = pairs[-1]
             time_error = {k: np.abs(np.mean(values[k] - pairs[0][k], axis=0)) for k in values}
-        directions = tuple(d for part in parts for d in part.directions)
-        return Round(fine.count, values, time_error, directions, fine.kernels)
+        modes = tuple(m for part in parts for m in part.modes)
+        return Round(fine.count, values, time_error, modes, fine.kernels)
 
     def _sizes(self) -> list[float]:
         """Return the sizes of the steps, the largest first."""
@@ -186,33 +202,31 @@ def _extrapolated(coarse: np.ndarray, fine: np.ndarray, size: float, step: float
     return fine + (fine - coarse) * (size - step) / size
 
 
-def _march(level: _Level, count: int, directions: np.ndarray | None, rng: int) -> Round:
+def _march(level: _Level, count: int, modes: Modes | None, rng: int, rtol: float) -> Round:
     """Return the round of one size of steps."""
     problem, steps = level.problem, int(level.steps[-1]) + 1
     if problem.mirror.linear:
-        return _values(level, march(problem, steps, exact_draws(problem, steps)))
-    if directions is None:
-        directions = with_target(np.eye(2 * steps)[:, : 2 * FIRST_PATHS])
+        return _values(level, march(problem, steps, exact_draws(problem, steps)), count)
     paths = strata(problem) * count
     size = 8.0 * steps * (EACH_PATH * paths + EACH_STEP * steps)
     chunk = int(np.clip(CHUNK / size, 1, SYSTEMS))
     parts = []
     for first in range(0, SYSTEMS, chunk):
         systems = range(first, min(first + chunk, SYSTEMS))
-        draws = random_draws(problem, steps, count, directions, rng, systems)
-        parts.append(_values(level, march(problem, steps, draws)))
+        draws = random_draws(problem, steps, count, modes, rng, systems, rtol)
+        parts.append(_values(level, march(problem, steps, draws), count))
     values = {k: np.concatenate([p.values[k] for p in parts]) for k in parts[0].values}
-    return Round(count, values, {}, parts[0].directions, parts[0].kernels)
+    return Round(count, values, {}, parts[0].modes, parts[0].kernels)
 
 
-def _values(level: _Level, path: March) -> Round:
+def _values(level: _Level, path: March, count: int) -> Round:
     """Return what a march gives at the times of its level."""
     raw = observables(path, level.steps)
     for name in ("R_w", "R_r"):
         raw[name] = raw[name] * level.unit
     raw = {name: _interpolated(level, value) for name, value in raw.items()}
     values = _named(level.problem, raw)
-    return Round(path.draws.normals.shape[1], values, {}, _directions(path), kernels(path))
+    return Round(count, values, {}, _modes(path), kernels(path))
 
 
 def _interpolated(level: _Level, values: np.ndarray) -> np.ndarray:
@@ -241,10 +255,22 @@ def _named(problem: Problem, raw: dict[str, np.ndarray]) -> dict[str, np.ndarray
     }
 
 
-def _directions(path: March) -> tuple[np.ndarray, ...]:
-    """Return the directions of z along which the integrated gradient varies most, (D, r)."""
-    drift = np.cumsum(path.drive.mean(axis=0), axis=0)
+def _modes(path: March) -> tuple[Modes, ...]:
+    """Return the directions of z along which the integrated gradient varies most."""
+    from scipy.linalg import eigh
+
+    descent = descent_of(path.problem)
+    drift = path.drive.mean(axis=0) / np.sqrt(path.problem.delta * descent.selection.share)
+    drift[:, 0] = -path.spread * path.reach.mean(axis=0)
+    drift = np.cumsum(drift, axis=0) * (descent.step / (1 - descent.momentum))
     if path.problem.mirror.linear or not np.all(np.isfinite(drift)):
         return ()
-    _, _, right = np.linalg.svd(drift, full_matrices=False)
-    return (with_target(right.T),)
+    size = len(drift)
+    kept = [max(0, size - MODES), size - 1]
+    gram = drift @ drift.T
+    variances, modes = eigh(gram, subset_by_index=kept)
+    modes = modes[:, variances > SMALLEST * variances[-1]][:, ::-1]
+    directions = np.linalg.qr(drift.T @ modes)[0]
+    along = drift @ directions
+    rest = np.max(np.sum(drift**2, axis=1) - np.sum(along**2, axis=1))
+    return (Modes(directions, np.abs(along).max(axis=0), math.sqrt(max(rest, 0.0))),)

@@ -1,14 +1,13 @@
 """Solve training in steps: more paths until independent sets of them agree.
 
     repeat:  march `SYSTEMS` independent systems of n paths a stratum     (`dmft.equations.steps`)
-             error = spread of their mean + what it changed from the last, smaller n
+             error = spread of their mean + what it changed, beyond chance, from the last n
              stop if that meets the tolerance, or if the work would exceed its bound
 
 The averages of one system are biased by O(1/n), since kernels that are averages over its paths
-enter nonlinearly; the change from the smaller n bounds that. The first, smallest march also finds
-the directions of noise in which the paths vary most, along which the next ones put their nets.
-A linear network needs one march: its averages are of quadratic functions, for which a small rule
-is exact.
+enter nonlinearly; where that shows, the change from the smaller n bounds it. The first, smallest
+march also finds the directions of noise in which the paths vary most, along which the next ones put
+their nodes. A linear network needs one march of a few paths, which is exact.
 
 Where weights are polynomials of the noise, a mean over d -> infinity exists at each step but may
 be owned by paths of tiny probability. That shows in marches that blow up or fall apart as they get
@@ -38,10 +37,10 @@ from dmft.validation import require_in_range, require_times
 CONFIDENCE = 0.975
 MOST_POINTS = 200  # given unless asked for: two-time functions take the square of their number
 GROWTH = 4  # largest factor between the numbers of paths of two rounds
-# Paths enough to tell instability from chance, and the spread of the test error over its mean that
-# betrays it. The largest spread with so many paths was 0.07 among the eight random problems of
-# `benchmarks/steps.py coverage`; averages owned by rare paths spread by as much as their mean.
-DECISIVE_PATHS = 256
+# Paths a stratum that tell instability from chance, as their nodes go to four standard deviations,
+# and the spread of the test error over its mean that betrays it: averages owned by rare paths
+# spread by as much as their mean.
+DECISIVE_PATHS = 128
 UNSTABLE_SPREAD = 0.5
 LINEAR_ERROR = 1e-10  # relative rounding errors of a linear network's march, 1e-13 at 40 steps
 
@@ -58,7 +57,7 @@ def solve_in_steps(
     progress: Progress | None,
 ) -> StepSolution:
     """Solve a problem whose dynamics is in steps or their noisy limit; see `dmft.solve`."""
-    marches = Marches.of(problem, times_of(problem, t_max, t_eval))
+    marches = Marches.of(problem, times_of(problem, t_max, t_eval), tolerance.rtol)
     if not marches.most_paths():
         raise ValueError(
             f"t_max must be at most about {marches.most_steps()} steps for this law of w*, which "
@@ -176,15 +175,26 @@ def _values_and_errors(
 
 
 def _sampling_error(rounds: list[Round], name: str, value: np.ndarray) -> np.ndarray:
-    """Return the spread of the mean and the bias of order 1/n, known from the round before."""
+    """Return the error of the mean, and the bias of order 1/n where it shows.
+
+    That is where the mean has changed by more than the errors of the two rounds explain.
+    """
+    last = _error_of_mean(rounds[-1].values[name])
+    if len(rounds) == 1:
+        return last + np.inf
+    before = rounds[-2]
+    change = np.abs(value - before.mean(name))
+    explained = np.hypot(last, _error_of_mean(before.values[name]))
+    growth = rounds[-1].count / before.count
+    return last + np.maximum(change - explained, 0.0) / (growth - 1.0)
+
+
+def _error_of_mean(values: np.ndarray) -> np.ndarray:
+    """Return half the width of the interval that holds the mean of systems (S, ...)."""
     from scipy.special import stdtrit
 
     factor = float(stdtrit(SYSTEMS - 1, CONFIDENCE)) / math.sqrt(SYSTEMS)
-    spread = factor * rounds[-1].values[name].std(axis=0, ddof=1)
-    if len(rounds) == 1:
-        return spread + np.inf
-    growth = rounds[-1].count / rounds[-2].count
-    return spread + np.abs(value - rounds[-2].mean(name)) / (growth - 1.0)
+    return factor * values.std(axis=0, ddof=1)
 
 
 def _rounding(value: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ def deviations(solution, ensemble, name):
     error = np.sqrt(np.sum(rest**2, axis=0) / (SEEDS - 2) / SEEDS)
     # values at finite d are off by 1/d and more where noise has accumulated
     bias = 8.0 / DIMENSION * np.abs(runs.mean(axis=0))
-    total = np.sqrt(error**2 + (solution.error[name] / 2.4) ** 2 + bias**2) + 1e-12
+    total = np.sqrt(error**2 + (solution.error[name] / 3.2) ** 2 + bias**2) + 1e-12
     return np.abs(solution.values[name] - (runs.mean(axis=0) - slope * power.mean())) / total
 
 

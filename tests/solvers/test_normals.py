@@ -1,41 +1,65 @@
-"""Normal vectors with exact quadratic averages."""
+"""Normal vectors for averages: exact for quadratic functions, unbiased, fast for smooth ones."""
+
+import math
 
 import numpy as np
 import pytest
 
-from dmft.solvers.normals import matched_normals, quadratic_normals
+from dmft.solvers.normals import LEAST, NODES, node_normals
 
 
-@pytest.mark.parametrize("dimension", [1, 3, 8, 13])
-def test_signs_average_quadratic_functions_exactly(dimension):
-    z = quadratic_normals(dimension)
-    assert len(z) % 8 == 0
-    np.testing.assert_array_equal(z.sum(axis=0), 0.0)
-    np.testing.assert_array_equal(z.T @ z, len(z) * np.eye(dimension))
-
-
-def test_leading_directions_have_exact_second_moments():
+@pytest.mark.parametrize(("doublings", "nodes"), [(0, NODES), (1, NODES), (3, 2 * NODES)])
+def test_quadratic_functions_are_exact_around_every_node(doublings, nodes):
+    """With coefficients that depend on the first direction."""
     rng = np.random.default_rng(1)
-    directions = np.linalg.qr(rng.normal(size=(50, 5)))[0]
-    z = matched_normals(64, 50, directions, rng)
-    np.testing.assert_allclose(z.sum(axis=0), 0.0, atol=1e-12)
+    directions = np.linalg.qr(rng.normal(size=(50, 20)))[0]
+    count = LEAST * 2**doublings
+    z, weights = node_normals(count, 50, directions, rng)
     along = z @ directions
-    np.testing.assert_allclose(along.T @ along / 64, np.eye(5), atol=1e-12)
-    # the other directions do not mix with them
-    across = z - along @ directions.T
-    np.testing.assert_allclose(along.T @ across, 0.0, atol=1e-11)
-    assert 0.7 < np.mean(across**2) * 50 / 45 < 1.3
+    around = count // nodes
+    balanced = 1 + min(19, around // 2)
+    for node in np.split(along, nodes):
+        assert np.ptp(node[:, 0]) < 1e-12
+        signs = node[:, 1:balanced]
+        np.testing.assert_allclose(signs.sum(axis=0), 0.0, atol=1e-12)
+        np.testing.assert_allclose(signs.T @ signs / around, np.eye(balanced - 1), atol=1e-12)
+    assert weights.sum() == pytest.approx(1.0)
+    for power, moment in ((1, 0.0), (2, 1.0), (4, 3.0)):  # what is left out carries 2 % of the last
+        assert weights @ along[:, 0] ** power == pytest.approx(moment, abs=0.06)
 
 
-def test_all_second_moments_are_exact_with_enough_points():
-    z = matched_normals(128, 9, None, np.random.default_rng(2))
-    np.testing.assert_allclose(z.T @ z / 128, np.eye(9), atol=1e-12)
+def test_average_of_an_exponential_is_unbiased():
+    """E exp(a . z) = exp(|a|^2/2), with a steep first direction and many weak ones."""
+    rng = np.random.default_rng(5)
+    a = np.concatenate([[1.0], 0.1 * rng.normal(size=30)])
+    values = []
+    for _ in range(200):
+        z, weights = node_normals(LEAST, 31, None, rng)
+        values.append(weights @ np.exp(z @ a))
+    error = np.std(values) / math.sqrt(len(values))
+    exact = math.exp(0.5 * a @ a)
+    # signs in place of normals leave out sum a_j^4/12 of the logarithm, 4e-4 here
+    assert abs(np.mean(values) - exact) < 4.0 * error + 1e-3 * exact
+    assert error < 0.01 * exact
 
 
-def test_points_are_normal():
-    draws = [matched_normals(64, 20, None, np.random.default_rng([5, s])) for s in range(200)]
-    z = np.concatenate(draws)
-    # unit vectors of 32 pairs, stretched: fourth moments are 3 n/(n + 2) for n = 32
-    assert abs(np.mean(z[:, :16] ** 4) - 3.0 * 32 / 34) < 0.15
-    assert abs(np.mean(z[:, 16:] ** 2) - 1.0) < 0.03
-    assert 3.0 < np.mean(z[:, 16:] ** 4) < 3.5  # rows differ in what is left
+@pytest.mark.parametrize(("sized", "fourth"), [(0, 1.0), (3, 3.0), (None, 3.0)])
+def test_sized_directions_have_the_fourth_moment_of_normals(sized, fourth):
+    rng = np.random.default_rng(8)
+    directions = np.linalg.qr(rng.normal(size=(30, 8)))[0]
+    found = np.zeros(7)
+    for _ in range(100):
+        z, weights = node_normals(8 * LEAST, 30, directions, rng, sized)
+        found += weights @ (z @ directions)[:, 1:] ** 4 / 100
+    np.testing.assert_allclose(found[:3], fourth, rtol=0.06)
+    # four pairs of columns at each node are balanced; the others are signs along all of z
+    last = 3.0 if sized is None else 1.0
+    np.testing.assert_allclose(found[3:7], last, rtol=0.06)
+
+
+@pytest.mark.parametrize("count", [LEAST // 2, LEAST + 8])
+def test_other_counts_are_refused(count):
+    with pytest.raises(
+        ValueError, match=f"count must be {LEAST} times a power of two; got {count}"
+    ):
+        node_normals(count, 3, None, np.random.default_rng(0))

@@ -22,33 +22,50 @@ def perturbed_output(J, b, c, M, k, field, momentum, nesterov, seen):
 
 
 @pytest.mark.parametrize(
-    ("momentum", "nesterov", "seen"),
-    [(0.0, False, True), (0.7, False, True), (0.7, True, True), (0.7, True, False)],
+    ("momentum", "nesterov", "seen", "coupled"),
+    [
+        (0.0, False, True, True),
+        (0.7, False, True, True),
+        (0.7, True, True, True),
+        (0.7, True, False, True),
+        (0.7, False, True, False),
+    ],
 )
-def test_sweep_equals_differentiated_recursion(momentum, nesterov, seen):
+def test_sweep_equals_differentiated_recursion(momentum, nesterov, seen, coupled):
     rng = np.random.default_rng(3)
     J = np.eye(LAYERS) + 0.2 * rng.normal(size=(2, PATHS, STEPS, LAYERS, LAYERS))
-    b, c = rng.normal(size=(2, 2, PATHS, STEPS, LAYERS))
+    c = rng.normal(size=(2, PATHS, STEPS, LAYERS))
+    gain = -0.7
+    b = gain * c
     M = 0.1 * np.tril(rng.normal(size=(2, STEPS, STEPS)), -1)
-    responses = Responses(2, PATHS, LAYERS, STEPS, momentum, nesterov)
+    if not coupled:
+        J *= np.eye(LAYERS)
+    # two strata of paths for each of two systems
+    responses = Responses(2, 2, PATHS // 2, LAYERS, STEPS, gain, momentum, nesterov, coupled)
     for k in range(STEPS):
         output = np.moveaxis(c[:, :, k], -1, 0)
-        responses.set_output(k, output)
+        responses.set_output(k, in_strata(output))
         responses.set_memory(k, M[:, k, :k])
-        responses.set_step(
-            k, np.moveaxis(J[:, :, k], (-2, -1), (0, 1)), np.moveaxis(b[:, :, k], -1, 0)
-        )
+        jacobian = np.moveaxis(J[:, :, k], (-2, -1), (0, 1))
+        if not coupled:
+            jacobian = np.einsum("aasp->asp", jacobian)[:, None]
+        responses.set_step(k, in_strata(jacobian))
     k = STEPS - 1
-    found = responses.total(k, output, seen)
-    for s in range(2):
+    found = responses.total(k, in_strata(output), seen)
+    for s, part in np.ndindex(2, 2):
         for j in (0, 3, k - 1):
             direct = sum(
                 perturbed_output(J[s, p], b[s, p], c[s, p], M[s], k, j, momentum, nesterov, seen)
-                for p in range(PATHS)
+                for p in range(part * PATHS // 2, (part + 1) * PATHS // 2)
             )
-            np.testing.assert_allclose(found[s, j], direct, rtol=1e-11, atol=1e-11)
+            np.testing.assert_allclose(found[s, part, j], direct, rtol=1e-11, atol=1e-11)
+
+
+def in_strata(values):
+    """Return values (..., 2, PATHS) with two strata for each system, (..., 4, PATHS/2)."""
+    return values.reshape(*values.shape[:-2], 4, PATHS // 2)
 
 
 def test_paths_must_fill_registers():
     with pytest.raises(ValueError, match="multiple of 8; got 12"):
-        Responses(1, 12, 2, 5, 0.0, False)
+        Responses(1, 1, 12, 2, 5, 1.0)

@@ -65,7 +65,7 @@ def test_law_of_the_target_enters_linear_networks_by_two_moments():
 
 def values_of(dynamics, steps=13, count=64, **settings):
     problem = dmft.Problem(**{**SPARSE, **settings}, dynamics=dynamics)
-    draws = random_draws(problem, steps, count, np.eye(2 * steps + 1), 0, range(2))
+    draws = random_draws(problem, steps, count, None, 0, range(2))
     return observables(march(problem, steps, draws), np.arange(steps))
 
 
