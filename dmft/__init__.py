@@ -31,6 +31,7 @@ _HOME = {
     "Distribution": "signals",
     "Empirical": "signals",
     "Gaussian": "signals",
+    "Joint": "signals",
     "SignalLaw": "signals",
     "Deep": "networks.deep",
     "Diagonal": "networks.diagonal",

@@ -37,8 +37,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from dmft.equations.start import initial_square_distance
 from dmft.models import for_every_model
-from dmft.problem import Problem
 from dmft.simulation.data import OWN_DATA
 from dmft.simulation.ensemble import Ensemble
 from dmft.solution import Solution
@@ -341,15 +341,10 @@ def _covariates(ensemble: Ensemble) -> np.ndarray:
     own = ensemble.design == OWN_DATA
     if ensemble.seeds < REGRESSION_SEEDS or ensemble.t[0] != 0 or own:
         return np.empty((ensemble.seeds, 0))
-    targets = _expected_power(ensemble.problem)
+    targets = initial_square_distance(ensemble.problem)
     expected = {"test_error": targets, "train_error": targets + ensemble.problem.sigma2}
     powers = [2 * ensemble.runs[name][:, 0] - power for name, power in expected.items()]
     return independent_columns(np.column_stack(powers))
-
-
-def _expected_power(problem: Problem) -> float:
-    """Return E[(w* - w(0))^2]."""
-    return problem.signal.square_distance(problem.mirror.initial_weight(problem.alpha))
 
 
 def _size(solution: Solution, ensemble: Ensemble, name: str) -> np.ndarray:

@@ -127,6 +127,21 @@ def flag(help: str, default: Any = dataclasses.MISSING) -> Any:
     return _field(help, default, "flag", {})
 
 
+def structure(help: str, default: Any = dataclasses.MISSING) -> Any:
+    """Return a dataclass field that its class checks itself, and no command line states.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Path(Parameters):
+    ...     points: tuple = structure("pairs of numbers")
+    >>> Path(((0, 1), (1, 2))).points
+    ((0, 1), (1, 2))
+    """
+    return _field(help, default, "structure", {})
+
+
 def _field(help: str, default: Any, kind: str, limits: dict[str, Any]) -> Any:
     metadata = {"help": help, "kind": kind, "limits": limits}
     return dataclasses.field(default=default, metadata=metadata)
@@ -152,6 +167,7 @@ _CHECKS: dict[str, Callable[..., Any]] = {
     "file": require_array,
     "text": _word,
     "flag": _truth,
+    "structure": lambda name, value: value,
 }
 
 
@@ -197,7 +213,7 @@ def limits_of(kind: Any) -> dict[str, dict[str, Any]]:
 
 
 class Described(NamedTuple):
-    """One parameter: name, `kind` (number, integer, numbers, array, file, text), help, default."""
+    """One parameter: name, `kind` (number, integer, ..., structure), help text, default."""
 
     name: str
     kind: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from dmft.dynamics.base import Dynamics
@@ -11,8 +12,9 @@ from dmft.dynamics.registry import dynamics_from_config
 from dmft.networks.base import Network
 from dmft.networks.diagonal import Diagonal
 from dmft.networks.registry import as_network, network_from_config
+from dmft.networks.starts import SeveralStarts, started
 from dmft.parameters import limits_of, number
-from dmft.signals import Bernoulli, as_signal, signal_from_config
+from dmft.signals import Bernoulli, Start, as_signal, signal_from_config
 from dmft.validation import require_in_range
 
 # Beyond these the terms of the equations differ by more than nine orders of magnitude: of the
@@ -45,7 +47,8 @@ class Problem:
         Variance of the label noise; from 0 to 1e100.
     signal : SignalLaw, scipy distribution or array_like
         Law of the entries of w*, with E[w*^2] <= 1e100. A frozen distribution of scipy.stats stands
-        for itself, an array for the law of one of its entries.
+        for itself, an array for the law of one of its entries; `Joint` gives each coordinate a
+        start of its layers with its target.
     network : Network or str
         Mirror map; a string names one with its default parameters.
     dynamics : Dynamics
@@ -87,14 +90,19 @@ class Problem:
                 f"got {law.second_moment:g} for {law!r}"
             )
         object.__setattr__(self, "network", as_network(self.network))
-        self.network.validate(self.alpha, self.lam)
+        for start in law.layer_starts or (None,):
+            self.network_from(start).validate(self.alpha, self.lam)
         if not isinstance(self.dynamics, Dynamics):
             raise TypeError(f"dynamics must be such as SGD(0.1, batch=0.1); got {self.dynamics!r}")
 
-    @property
+    @cached_property
     def mirror(self) -> Network:
-        """The network, of which `network` may have been the name."""
-        return self.network
+        """The network; where the law of w* gives the layers' start, what needs one start raises."""
+        return SeveralStarts(self.network) if self.signal.layer_starts else self.network
+
+    def network_from(self, start: Start | None) -> Network:
+        """Return the network of coordinates with a start of the signal's law; None is its own."""
+        return self.network if start is None else started(self.network, start)
 
     def config(self) -> dict[str, Any]:
         """Return the whole problem as plain numbers, strings and dicts."""
@@ -104,7 +112,7 @@ class Problem:
             "lam": self.lam,
             "sigma2": self.sigma2,
             "signal": self.signal.config(),
-            "network": self.mirror.config(),
+            "network": self.network.config(),
             "dynamics": self.dynamics.config(),
         }
 

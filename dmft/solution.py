@@ -19,6 +19,7 @@ from dmft.equations.observables import (
     one_time_functions,
     two_time_functions,
 )
+from dmft.equations.start import labelled
 from dmft.problem import Problem
 from dmft.solvers.collocation import Grid
 from dmft.storage import Group, Record, Variable, configuration_of
@@ -272,22 +273,40 @@ class Solution(Trajectory):
         >>> solution.sample_paths(100).w.shape
         (100, 3)
         """
+        H, w_star, starts = self._draws(n, rng)
+        w, layers = np.empty_like(H), np.empty((2, *H.shape))
+        paired = True
+        for start, here in labelled(starts):
+            network, given = self.problem.network_from(start), self._at(H[here])
+            w[here] = network.weight(*given)
+            pair = network.layer_pair(*given)
+            paired = paired and pair is not None
+            if pair is not None:
+                layers[:, here] = pair
+        u, v = layers if paired else (None, None)
+        return Paths(self.t, H, u, v, w, w_star)
+
+    def sample_responses(self, n: int, rng: Rng = None) -> np.ndarray:
+        """Draw D = -dw/dH of n coordinates at the times `t`, shape (n, T); see `sample_paths`."""
+        H, _, starts = self._draws(n, rng)
+        D = np.empty_like(H)
+        for start, here in labelled(starts):
+            D[here] = self.problem.network_from(start).hessian_inverse(*self._at(H[here]))
+        return D
+
+    def _at(self, H: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray]:
+        """Return what a network is asked at: alpha, lam, H and the times."""
+        return self.problem.alpha, self.problem.lam, H, self.t
+
+    def _draws(self, n: int, rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Draw H (n, T), w* (n,) and the layers' starts; see `draw_paths`."""
         require_integer("n", n, low=1)
         check_rng(rng)
         generator = np.random.default_rng(self.seed if rng is None else rng)
         kernels = build_kernels(build_residual(self.problem, self.grid, self.averages))
-        H_nodes, w_star = draw_paths(self.problem, self.grid, kernels, n, generator)
-        start = np.zeros((n, 1))
-        H = np.concatenate([start, H_nodes], axis=1) @ self.grid.interpolation(self.t).T
-        alpha, lam = self.problem.alpha, self.problem.lam
-        pair = self.problem.mirror.layer_pair(alpha, lam, H, self.t)
-        u, v = (None, None) if pair is None else pair
-        return Paths(self.t, H, u, v, self.problem.mirror.weight(alpha, lam, H, self.t), w_star)
-
-    def sample_responses(self, n: int, rng: Rng = None) -> np.ndarray:
-        """Draw D = -dw/dH of n coordinates at the times `t`, shape (n, T); see `sample_paths`."""
-        paths, problem = self.sample_paths(n, rng), self.problem
-        return problem.mirror.hessian_inverse(problem.alpha, problem.lam, paths.H, self.t)
+        H, w_star, starts = draw_paths(self.problem, self.grid, kernels, n, generator)
+        H = np.concatenate([np.zeros((n, 1)), H], axis=1) @ self.grid.interpolation(self.t).T
+        return H, w_star, starts
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 With p the parameters at one time:
 
-    LINEAR      w = -p0 H                                               D = p0
+    LINEAR      w = p0 (p1 - H)                                         D = p0
     HYPERBOLIC  w = (exp(p0 - H) - exp(p1 + H))/2                       D = -dw/dH
     POWER       w = p2 (u^L - v^L)/L, u = (p1 + (L-2) H/2)^(-1/(L-2)), L = p0, v with -H
     TABLE       w = p0 f(H), f interpolated from a table of H, f, -df/dH

@@ -66,7 +66,7 @@ def mirror(code, H, p, table):
         down = 0.5 * exponential(p[1] + H)
         return up - down, up + down
     if code == LINEAR:
-        return -p[0] * H, p[0]
+        return p[0] * (p[1] - H), p[0]
     if code == POWER:
         depth = p[0]
         gap = depth - 2.0
@@ -102,7 +102,7 @@ def inverse(code, w, p, table):
             size += math.log(2.0)
         return centre - size if w > 0 else centre + size
     if code == LINEAR:
-        return -w / p[0]
+        return p[1] - w / p[0]
     if code == POWER:
         depth = p[0]
         gap = depth - 2.0
@@ -159,7 +159,8 @@ def evaluate(code, H, parameters, table):
 
     Examples
     --------
-    >>> w, D = evaluate(LINEAR, np.array([[1.0, 2.0]]), np.ones((2, 1)), np.empty((0, 3)))
+    >>> H, parameters = np.array([[1.0, 2.0]]), np.array([[1.0, 0.0], [1.0, 0.0]])
+    >>> w, D = evaluate(LINEAR, H, parameters, np.empty((0, 3)))
     >>> w
     array([[-1., -2.]])
     """
@@ -173,7 +174,7 @@ def evaluate(code, H, parameters, table):
 
 def compile_functions() -> None:
     """Compile the maps, or load them from numba's cache."""
-    one, table = np.ones((1, 1)), np.empty((0, 3))
-    evaluate(LINEAR, one, one, table)
-    evaluate(LINEAR, np.broadcast_to(one, (1, 1)), one, table)  # of an array that is read-only
-    inverse(LINEAR, 1.0, one[0], table)
+    one, table, parameters = np.ones((1, 1)), np.empty((0, 3)), np.ones((1, 2))
+    evaluate(LINEAR, one, parameters, table)
+    evaluate(LINEAR, np.broadcast_to(one, (1, 1)), parameters, table)  # of a read-only array
+    inverse(LINEAR, 1.0, parameters[0], table)

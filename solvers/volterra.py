@@ -278,7 +278,8 @@ def solve_paths(
     --------
     >>> U, H = np.ones((1, 3)), np.zeros((1, 3))
     >>> K = np.tril(np.ones((3, 3)))  # H_i = 1 - sum_{j <= i} H_j
-    >>> w, _, _ = solve_paths(LINEAR, np.ones((3, 1)), np.empty((0, 3)), K, 1, U, H)
+    >>> parameters = np.array([[1.0, 0.0]] * 3)
+    >>> w, _, _ = solve_paths(LINEAR, parameters, np.empty((0, 3)), K, 1, U, H)
     >>> H
     array([[0.5  , 0.25 , 0.125]])
     """
@@ -299,4 +300,4 @@ def compile_functions() -> None:
     """Compile the solution of paths, or load it from numba's cache."""
     one = np.ones((1, 2))
     table = np.empty((0, 3))
-    solve_paths(LINEAR, one.reshape(2, 1), table, 0.1 * np.eye(2), 2, one, 0.0 * one)
+    solve_paths(LINEAR, np.ones((2, 2)), table, 0.1 * np.eye(2), 2, one, 0.0 * one)

@@ -27,7 +27,7 @@ def registries():
 def test_the_page_on_extensions(registries, tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     page: dict = {"__name__": "extending"}
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         exec(block, page)
     # what was new is solved, agrees with simulations and can be saved
@@ -35,6 +35,8 @@ def test_the_page_on_extensions(registries, tmp_path):
     assert solution.success, solution.message
     assert page["report"].verdict != "rejected", page["report"].message
     np.testing.assert_allclose(coarse.test_error, solution.test_error, rtol=0.05)
+    assert page["started"].success, page["started"].message
+    assert page["seen"].verdict != "rejected", page["seen"].message
     path = tmp_path / "squared.h5"
     solution.save(path)
     assert dmft.load(path).problem == page["problem"]

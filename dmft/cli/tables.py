@@ -150,12 +150,18 @@ def options_of(table: str) -> tuple[Option, ...]:
         "network": (NETWORKS, "the network", "diagonal"),
         "dynamics": (DYNAMICS, "how the layers are trained", "gradient_flow"),
     }
-    kinds, what, default = registries[table]
+    registered, what, default = registries[table]
+    parameters = {name: described(kind) for name, kind in registered.items()}
+    kinds = {
+        name: own
+        for name, own in parameters.items()
+        if not any(parameter.kind == "structure" for parameter in own)
+    }
     help = f"{what}: {', '.join(kinds)} (default {default})"
     choice = Option("name", str, help, default, flag=table)
     found: dict[str, list[tuple[str, Described]]] = {}
-    for name, kind in kinds.items():
-        for parameter in described(kind):
+    for name, own in kinds.items():
+        for parameter in own:
             found.setdefault(parameter.name, []).append((name, parameter))
     return choice, *(_described_option(owners) for owners in found.values())
 

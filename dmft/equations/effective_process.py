@@ -13,59 +13,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
 from dmft.equations.averages import Averages
 from dmft.equations.data_side import Kernels
 from dmft.equations.drive import Drive, mode_weights, noise_root, shares, time_weights
+from dmft.equations.families import Coordinate, Family, Part, Stratum, compressed, families_of
 from dmft.equations.noise_rules import Nodes, NoiseRule, fold
-from dmft.equations.start import initial_state, typical_size
+from dmft.equations.start import labelled, typical_size
 from dmft.problem import Problem
 from dmft.signals import Component
 from dmft.solvers.collocation import Grid
 from dmft.solvers.fixed_point import Exhausted
-from dmft.solvers.gaussian_rules import gauss_rule
 from dmft.solvers.thresholds import Thresholds
 
 INACTIVE = 1e-13  # D t_max below which a path does not respond
 STEEP = 3.0  # standard deviation of H at the horizon from which thresholds count as sharp
 DEEP = 30.0  # D at a threshold over D at H = 0 that makes it one
-OUTGROWN = 0.7  # change of the log width at which nodes are placed anew
 TRUNCATION = 0.03  # of the scale from which modes count, for what is left of the noise
 TINY = 1e-150  # in place of zero, below what may occur
-TOGETHER = 4096  # most paths that are solved in one call, for the sake of memory
-# Most multiplications of such a call, N^3 a path: it then takes a few seconds, so that a solve
-# stops soon after its time is up.
-MOST_WORK = 1e10
-
-
-def compressed(components: tuple[Component, ...], atoms: int) -> tuple[Component, ...]:
-    """Return at most `atoms` components, a Gauss rule of a law of atoms where it has more.
-
-    The Gauss rule shares the first 2 `atoms` - 1 moments of the law.
-    """
-    if len(components) <= atoms or any(c.std > 0 for c in components):
-        return components
-    masses, means, _ = (np.array(column) for column in zip(*components, strict=True))
-    nodes, weights = gauss_rule(means, masses, atoms)
-    return tuple(Component(float(p), float(m), 0.0) for m, p in zip(nodes, weights, strict=True))
-
-
-def mirror_arguments(problem: Problem, grid: Grid) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the network's map as the compiled kernels take it: code, parameters, table."""
-    parameters = problem.mirror.mirror_parameters(problem.alpha, problem.lam, grid.nodes)
-    table = problem.mirror.mirror_table(problem.alpha)
-    return problem.mirror.mirror_code, np.ascontiguousarray(parameters), table
 
 
 def draw_paths(
     problem: Problem, grid: Grid, kernels: Kernels, n: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw n independent paths: H on the nodes, shape (n, N), and w*, shape (n,).
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Draw n independent paths: H on the nodes, (n, N), w* (n,), and starts as a law draws them.
 
     Raises
     ------
@@ -74,16 +47,19 @@ def draw_paths(
     """
     from dmft.solvers import volterra
 
-    w_star = problem.signal.sample(rng, n)
+    w_star, starts = problem.signal.sample_with_start(rng, n)
     root = noise_root(kernels.C_G, mode_weights(time_weights(problem, grid), kernels.C_G))
     noise = rng.standard_normal((n, root.shape[1])) @ root.T
     U = noise - w_star[:, None] * kernels.K.sum(axis=1)
-    H = np.zeros_like(U)
-    mirror = mirror_arguments(problem, grid)
-    *_, iterations = volterra.solve_paths(*mirror, kernels.K, grid.stages, U, H)
-    if np.any(iterations < 0):
-        raise ArithmeticError(f"{np.sum(iterations < 0)} of {n} paths could not be solved")
-    return H, w_star
+    H, failed = np.zeros_like(U), 0
+    for start, here in labelled(starts):
+        own, coordinate = H[here], Coordinate.of(problem, grid, start)
+        *_, iterations = volterra.solve_paths(*coordinate.map, kernels.K, grid.stages, U[here], own)
+        H[here] = own
+        failed += int(np.count_nonzero(iterations < 0))
+    if failed:
+        raise ArithmeticError(f"{failed} of {n} paths could not be solved")
+    return H, w_star, starts
 
 
 class EffectiveProcess:
@@ -119,21 +95,20 @@ class EffectiveProcess:
         self._deadline = deadline
         self.failed_paths = 0
         self.uncovered = 0.0
-        components = compressed(problem.signal.components(), rule.atoms)
-        atoms = tuple(c for c in components if c.std == 0)
-        alone = [(c,) for c in components if c.std > 0]
-        self._families = [_Family(members) for members in (atoms, *alone) if members]
-        self._components = components
+        groups = compressed(problem.signal.by_start(), rule.atoms)
+        self._families = families_of(problem, grid, groups)
+        components = [component for _, members in groups for component in members]
+        self._count = len(components)
         # modes of Gaussian targets count by their share in the target too, see `_counts`
-        self._truncation = TRUNCATION * rule.negligible if not alone else 0.0
+        atoms = all(component.std == 0 for component in components)
+        self._truncation = TRUNCATION * rule.negligible if atoms else 0.0
         self._time_weights = time_weights(problem, grid)
-        self._map = mirror_arguments(problem, grid)
-        self._start = initial_state(problem)
         self._size = typical_size(problem)
         self._second_moment = problem.signal.second_moment
         # the H that moves a weight by its typical size at the start, or 1 where that is less: modes
         # count in proportion to it, as large starts stay in the linear part of their map
-        self._unit = float(np.clip(self._size / (self._start[1] + TINY), TINY, 1.0))
+        fastest = max(family.coordinate.D for family in self._families)
+        self._unit = float(np.clip(self._size / (fastest + TINY), TINY, 1.0))
 
     def on(self, grid: Grid) -> EffectiveProcess:
         """Return the process on another grid with the very nodes that it has on this one.
@@ -154,13 +129,15 @@ class EffectiveProcess:
 
     def paths_of(self, rule: NoiseRule) -> np.ndarray:
         """Return the paths of each component under another rule, at the modes of the last call."""
-        components = compressed(self.problem.signal.components(), rule.atoms)
-        families = {family.components[0].std: family for family in self._families}
+        groups = compressed(self.problem.signal.by_start(), rule.atoms)
+        count = sum(len(components) for _, components in groups)
+        families = {family.key: family for family in self._families}
+        pairs = [(families[start, c.std], c) for start, components in groups for c in components]
         return np.array(
             [
-                len(self._nodes(rule, families[component.std], component, len(components)).weights)
-                for component in components
-                if families[component.std].parts
+                len(self._nodes(rule, family, component, count).weights)
+                for family, component in pairs
+                if family.parts
             ]
         )
 
@@ -174,7 +151,7 @@ class EffectiveProcess:
         for family in self._families:
             for component in family.components:
                 square = float(np.sum(family.drive.scales[1:2] ** 2))
-                share = component.probability * len(self._components)
+                share = component.probability * self._count
                 if square * (share if component.std == 0 else 1.0) >= least:
                     found = min(found, share * square)
         return found
@@ -199,10 +176,10 @@ class EffectiveProcess:
                 for batch in part.batches():
                     if time.monotonic() > self._deadline:
                         raise Exhausted
-                    self._add_averages(part, batch, family.drive, kernels.K, total)
+                    self._add_averages(part, batch, family, kernels.K, total)
         return total
 
-    def _move(self, family: _Family, drive: Drive) -> float:
+    def _move(self, family: Family, drive: Drive) -> float:
         """Let a family take over a drive; return the Gaussian mass that its nodes do not cover.
 
         Nodes are placed where that has not been done, and anew where they do not suit thresholds
@@ -210,7 +187,7 @@ class EffectiveProcess:
         """
         if family.placed and self.rule.fixed:
             drive = drive.aligned(family.drive)
-        thresholds = self._thresholds(drive)
+        thresholds = self._thresholds(drive, family.coordinate)
         kept = self.rule.fixed and not family.outgrown(thresholds)
         family.drive, family.thresholds = drive, thresholds
         if kept:
@@ -222,30 +199,31 @@ class EffectiveProcess:
         family.uncovered = family.follow()
         return family.uncovered
 
-    def _placed(self, family: _Family) -> list[_Part]:
+    def _placed(self, family: Family) -> list[Part]:
         """Place the nodes of a family, those that run through the same modes together."""
-        strata: dict[bytes, list[_Stratum]] = {}
+        strata: dict[bytes, list[Stratum]] = {}
         for component in family.components:
-            nodes = self._nodes(self.rule, family, component, len(self._components))
+            nodes = self._nodes(self.rule, family, component, self._count)
             strata.setdefault(np.any(nodes.z != 0, axis=0).tobytes(), []).append(
-                _Stratum(component, self._folds(component), nodes)
+                Stratum(component, self._folds(component, family), nodes)
             )
-        return [_Part(members, self.grid.size) for members in strata.values()]
+        return [Part(members, self.grid.size) for members in strata.values()]
 
-    def _nodes(self, rule: NoiseRule, family: _Family, component: Component, count: int) -> Nodes:
+    def _nodes(self, rule: NoiseRule, family: Family, component: Component, count: int) -> Nodes:
         """Return the nodes of a rule for one of a number of components."""
         rule = rule.weighted(component.probability * count)
         drive, thresholds = family.drive, family.thresholds
         if thresholds is not None:
             thresholds = thresholds.moved(component.mean * drive.threshold_drift)
         nodes = rule.nodes(drive.scales, thresholds)
-        return fold(nodes) if self._folds(component) else nodes
+        return fold(nodes) if self._folds(component, family) else nodes
 
-    def _folds(self, component: Component) -> bool:
+    def _folds(self, component: Component, family: Family) -> bool:
         """Whether paths come in pairs of opposite sign, of which one is enough."""
-        return self.rule.symmetric and component.mean == 0.0 and self.problem.mirror.odd
+        odd = family.coordinate.network.odd
+        return self.rule.symmetric and component.mean == 0.0 and odd
 
-    def _thresholds(self, drive: Drive) -> Thresholds | None:
+    def _thresholds(self, drive: Drive, coordinate: Coordinate) -> Thresholds | None:
         """Return where paths of target 0 turn from inactive to active at the horizon.
 
         A path that has just become active there has a |w| of `width` times the typical size of
@@ -258,7 +236,7 @@ class EffectiveProcess:
         follows = self.rule.bends and not self.problem.mirror.linear
         if not (follows and slope.size and abs(slope[0]) > STEEP):
             return None
-        code, parameters, table = self._map
+        code, parameters, table = coordinate.map
         width = float(1.0 / abs(slope[0]))
         size = width * self._size
         edges = [scalar_maps.inverse(code, w, parameters[-1], table) for w in (-size, size)]
@@ -269,14 +247,15 @@ class EffectiveProcess:
         return Thresholds(np.sort(H[1:] / slope[0]), slope[1:] / slope[0], width)
 
     def _add_averages(
-        self, part: _Part, batch: slice, drive: Drive, K: np.ndarray, total: Averages
+        self, part: Part, batch: slice, family: Family, K: np.ndarray, total: Averages
     ) -> None:
         """Add the averages over a batch of paths to the total."""
         from dmft.solvers import responses  # numba is imported only when a solve starts
 
+        drive = family.drive
         z = part.z[batch, : drive.scales.size]
         weights, rest, target = part.weights[batch], part.rest[batch], part.means[batch]
-        w, D = self._paths(part, batch, drive, K)
+        w, D = self._paths(part, batch, family, K)
         sampled = np.zeros(drive.scales.size, dtype=bool)
         sampled[: z.shape[1]] = part.sampled[: z.shape[1]]
         # what the rule leaves at zero acts to first order on the paths that carry it
@@ -296,26 +275,26 @@ class EffectiveProcess:
             shared = np.concatenate([[0.0], moved @ drive.target_modes[carried]])
             total.C_w[:] += shared[:, None] + shared
             total.overlap[:] -= shared
-        start, start_D = self._start
         theta = np.empty((len(w), self.grid.size + 1))
-        theta[:, 0], theta[:, 1:] = start, w
+        theta[:, 0], theta[:, 1:] = family.coordinate.w, w
         total.mean_w[:] += part.odd_weights[batch] @ theta
         total.overlap[:] += (weights * target) @ theta
         theta -= target[:, None]
         total.C_w[:] += (weights[:, None] * theta).T @ theta
-        total.mean_D[0] += start_D * mass
+        total.mean_D[0] += family.coordinate.D * mass
         total.mean_D[1:] += weights @ D
 
     def _paths(
-        self, part: _Part, batch: slice, drive: Drive, K: np.ndarray
+        self, part: Part, batch: slice, family: Family, K: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Solve a batch of paths; return w and D at the nodes, shape (M, N)."""
         from dmft.solvers import volterra
 
+        drive = family.drive
         z, H = part.z[batch, : drive.scales.size], part.H[batch]
         U = z @ drive.modes[:, : z.shape[1]].T
         U -= part.means[batch, None] * drive.k
-        w, D, iterations = volterra.solve_paths(*self._map, K, self.grid.stages, U, H)
+        w, D, iterations = volterra.solve_paths(*family.coordinate.map, K, self.grid.stages, U, H)
         failed = iterations < 0
         if failed.any():
             self.failed_paths += int(np.count_nonzero(failed))
@@ -327,122 +306,3 @@ class EffectiveProcess:
         own = shares(drive.modes, self._unit)
         target = np.abs(drive.target_modes) / np.sqrt(self._second_moment + TINY)
         return own * np.maximum(own, target) > self.rule.negligible**2
-
-
-class _Stratum(NamedTuple):
-    """A component's nodes as the rule gave them; `folded` where they are half of them."""
-
-    component: Component
-    folded: bool
-    nodes: Nodes
-
-
-@dataclass(eq=False)
-class _Family:
-    """Components that share a drive, and their paths.
-
-    `thresholds` are those of target 0; `width` is theirs when the nodes were placed, 0 without
-    thresholds; `uncovered` is the mass that the nodes left out then.
-    """
-
-    components: tuple[Component, ...]
-    drive: Drive = field(init=False)
-    thresholds: Thresholds | None = None
-    width: float = 0.0
-    uncovered: float = 0.0
-    parts: list[_Part] = field(default_factory=list)
-
-    @property
-    def placed(self) -> bool:
-        """Whether the nodes were placed for the modes of a drive on this grid."""
-        return bool(self.parts) and hasattr(self, "drive")
-
-    def follow(self) -> float:
-        """Move the nodes with the thresholds; return the Gaussian mass that they do not cover."""
-        if self.thresholds is None:
-            return 0.0
-        drift = self.drive.threshold_drift
-        return max(part.follow(self.thresholds, drift) for part in self.parts)
-
-    def outgrown(self, thresholds: Thresholds | None) -> bool:
-        """Whether there are no nodes for thresholds of about this width."""
-        if not self.parts:
-            return True
-        if thresholds is None or self.width == 0.0:
-            return (thresholds is None) != (self.width == 0.0)
-        return abs(np.log(thresholds.width / self.width)) > OUTGROWN
-
-
-class _Part:
-    """Paths of the components of a family whose nodes run through the same modes.
-
-    Attributes
-    ----------
-    std : float
-        Standard deviation of the target in the components.
-    sampled : ndarray of bool, shape (r,)
-        Which modes the nodes run through.
-    z : ndarray, shape (M, r)
-    weights, rest, odd_weights : ndarray, shape (M,)
-        Weights of the paths; where other modes act to first order; and of what is odd in z.
-    means : ndarray, shape (M,)
-        Mean target of each path's component.
-    H : ndarray, shape (M, N)
-        Paths of the last sweep, zeros before the first.
-    """
-
-    def __init__(self, strata: list[_Stratum], size: int) -> None:
-        self._strata = strata
-        self._components = [s.component for s in strata]
-        columns = zip(*(s.nodes for s in strata), strict=True)
-        self._reference = Nodes(*(np.concatenate(column) for column in columns))
-        self._masses = [s.nodes.mass for s in strata]
-        counts = [len(s.nodes.weights) for s in strata]
-        stops = np.cumsum(counts)
-        self._slices = [slice(b - n, b) for n, b in zip(counts, stops, strict=True)]
-        probabilities = np.repeat([s.component.probability for s in strata], counts)
-        self._unfolded = np.repeat([0.0 if s.folded else 1.0 for s in strata], counts)
-        self.std = strata[0].component.std
-        self.z = self._reference.z.copy()
-        self.sampled = np.any(self.z != 0, axis=0)
-        self.means = np.repeat([s.component.mean for s in strata], counts)
-        self.weights = probabilities * self._reference.weights
-        self.rest = probabilities * self._reference.rest
-        self.H = np.zeros((len(self.z), size))
-
-    def on(self, size: int) -> _Part:
-        """Return the same nodes for a grid of another size."""
-        return _Part(self._strata, size)
-
-    @property
-    def odd_weights(self) -> np.ndarray:
-        return self._unfolded * self.weights
-
-    def batches(self) -> Iterator[slice]:
-        """Yield slices of paths that are solved together."""
-        work = max(float(self.H.shape[1]) ** 3, 1.0)
-        count = int(np.clip(MOST_WORK / work, 16, TOGETHER))
-        for begin in range(0, len(self.z), count):
-            yield slice(begin, begin + count)
-
-    def follow(self, thresholds: Thresholds, drift: float) -> float:
-        """Move the nodes with thresholds, given for target 0, that drift with the target.
-
-        Returns the largest miss of a point's weights, |sum / mass - 1|, before they are normalised.
-        """
-        from dmft.solvers.stretching import place
-
-        missed = 0.0
-        for component, mass, here in zip(self._components, self._masses, self._slices, strict=True):
-            own = thresholds.moved(component.mean * drift)
-            factors = place(self._reference.z[here], own, self.z[here])
-            weights, point = self._reference.weights[here] * factors, self._reference.point[here]
-            # of two points that mirror each other one may be left out
-            meant = (np.bincount(point, minlength=mass.size) > 0) & (mass != 0.0)
-            sums = np.bincount(point, weights, mass.size)
-            missed = max(missed, float(np.max(np.abs(sums[meant] / mass[meant] - 1.0))))
-            scale = component.probability / weights.sum()
-            self.weights[here] = scale * weights
-            rest = self._reference.rest[here] * factors
-            self.rest[here] = component.probability / rest.sum() * rest
-        return missed

@@ -193,6 +193,11 @@ def steady_state(problem: Problem) -> SteadyState:
     if problem.delta >= 1:
         return _least_squares(problem)
     if problem.mirror.linear:
+        start = problem.mirror.initial_weight(problem.alpha)
+        if start != 0:
+            raise ValueError(
+                f"scale must be 0 for the least-norm interpolator; got w(0) = {start!r}"
+            )
         return _scaled(problem, "least-norm interpolator", problem.delta, 0.0)
     return _mirror_interpolator(problem)
 

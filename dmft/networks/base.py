@@ -106,6 +106,13 @@ class Network(Parameters, ABC):
         axis.
         """
 
+    def from_start(self, start: tuple[float, ...]) -> Network | None:
+        """Return the network from layers at alpha `start`, or None where no closed form is known.
+
+        There is a number for each layer; see `dmft.networks.starts`.
+        """
+        return None
+
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return the parameters of phi at the times `t` (N,), shape (N, P)."""
         t = np.asarray(t)

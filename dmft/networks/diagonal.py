@@ -56,6 +56,10 @@ class Diagonal(Network):
         """Both scales."""
         return self.scale_u, self.scale_v
 
+    def from_start(self, start: tuple[float, ...]) -> Diagonal:
+        """Return the network of these scales of u and v."""
+        return Diagonal(*start)
+
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return lu and lv at the times `t`, shape (N, 2)."""
         starts = 2 * np.log(alpha * np.array([self.scale_u, self.scale_v]))

@@ -172,7 +172,7 @@ def _spacing(v: np.ndarray, bend: np.ndarray, psi: np.ndarray) -> np.ndarray:
     return 1.0 / np.hypot(rates, 1.0 / np.hypot(1.0, psi))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def layer_flow(network: Layered, alpha: float) -> LayerFlow:
     """Return the potential of a network at a start, kept for later calls.
 

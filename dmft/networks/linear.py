@@ -9,12 +9,15 @@ import numpy as np
 
 from dmft.networks.base import Network
 from dmft.networks.potential import Curve, Potential
+from dmft.parameters import number
 from dmft.solvers import map_codes
 
 
 @dataclass(frozen=True)
 class Linear(Network):
-    """Linear regression, w itself trained from 0 by dw/dt = -h - lam w (ridge for lam > 0).
+    """Linear regression, w itself trained by dw/dt = -h - lam w (ridge for lam > 0).
+
+    w = exp(-lam t) (w(0) - H) with w(0) = alpha scale, which is 0 unless it is stated.
 
     Examples
     --------
@@ -22,10 +25,15 @@ class Linear(Network):
     array([[0.5]])
     """
 
+    scale: float = number("start of w over alpha", 0.0)
     name: ClassVar[str] = "linear"
     mirror_code: ClassVar[int] = map_codes.LINEAR
     linear: ClassVar[bool] = True
-    odd: ClassVar[bool] = True
+
+    @property
+    def odd(self) -> bool:
+        """A start at 0."""
+        return self.scale == 0.0
 
     @property
     def depth(self) -> int:
@@ -33,23 +41,28 @@ class Linear(Network):
         return 1
 
     def mirror_potential(self, alpha: float) -> Potential:
-        """Return w^2/2."""
-        return Quadratic()
+        """Return (w - w(0))^2/2."""
+        return Quadratic(self.scale * alpha)
 
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
-        """Return exp(-lam t), shape (N, 1)."""
-        return np.exp(-lam * np.asarray(t))[:, None]
+        """Return exp(-lam t) and w(0), shape (N, 2)."""
+        decay = np.exp(-lam * np.asarray(t))
+        return np.stack([decay, np.full_like(decay, alpha * self.scale)], axis=1)
+
+    def from_start(self, start: tuple[float, ...]) -> Linear:
+        """Return the network of this scale."""
+        return Linear(*start)
 
     def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
         """Return exp(lam t), shape (N,)."""
         return np.exp(lam * np.asarray(t))
 
     def validate(self, alpha: float, lam: float) -> None:
-        """Accept every start, which does not matter here."""
+        """Accept every start: the map is exact in doubles."""
 
     def initial_layers(self, alpha: float) -> np.ndarray:
-        """Return w(0) = 0, shape (1,)."""
-        return np.zeros(1)
+        """Return w(0), shape (1,)."""
+        return np.array([alpha * self.scale])
 
     def output_weight(self, layers: np.ndarray) -> np.ndarray:
         """Return w, shape (d,)."""
@@ -62,7 +75,7 @@ class Linear(Network):
 
 @dataclass(frozen=True)
 class Quadratic(Potential):
-    """psi = w: linear regression, Psi = w^2/2.
+    """psi = w - w(0): linear regression, Psi = (w - w(0))^2/2.
 
     Examples
     --------
@@ -70,15 +83,17 @@ class Quadratic(Potential):
     array([2.])
     """
 
+    start: float = 0.0
+
     def curve(self, y: np.ndarray) -> Curve:
-        """Return w = psi = y."""
+        """Return w = y and psi = y - w(0)."""
         y = np.asarray(y, dtype=float)
-        return Curve(y, y, np.ones_like(y), np.ones_like(y))
+        return Curve(y, y - self.start, np.ones_like(y), np.ones_like(y))
 
     def solve(self, g: np.ndarray, shrink: float) -> np.ndarray:
-        """Return g/(1 + shrink), shape of `g`."""
-        return np.asarray(g, dtype=float) / (1 + shrink)
+        """Return (g + shrink w(0))/(1 + shrink), shape of `g`."""
+        return (np.asarray(g, dtype=float) + shrink * self.start) / (1 + shrink)
 
     def conjugate(self, y: np.ndarray) -> np.ndarray:
-        """Return y^2/2, shape of `y`."""
-        return 0.5 * np.asarray(y) ** 2
+        """Return (y^2 - w(0)^2)/2, shape of `y`."""
+        return 0.5 * (np.asarray(y) - self.start) * (np.asarray(y) + self.start)

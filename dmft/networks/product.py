@@ -82,6 +82,10 @@ class Product(Network):
         first, second = self.scales
         return (first + second) / math.sqrt(2), abs(first - second) / math.sqrt(2)
 
+    def from_start(self, start: tuple[float, ...]) -> Product:
+        """Return the product of layers of these scales."""
+        return Product(start)
+
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return exp(-L lam t/2), shape (N, 1), or those of the diagonal network, (N, 2)."""
         if self._pair is not None:

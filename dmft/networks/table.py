@@ -16,7 +16,7 @@ ROWS = 12001
 SMALLEST = 1e-18  # w over w(0) at which the table ends where w cannot reach 0
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)
 def mirror_table(network: PotentialNetwork, alpha: float) -> np.ndarray:
     """Return H (increasing), w and D of the undamped flow, shape (J, 3).
 

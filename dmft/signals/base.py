@@ -34,6 +34,10 @@ class Component(NamedTuple):
     std: float
 
 
+Start = tuple[float, ...]
+"""The layers of a coordinate at t = 0 over alpha."""
+
+
 class SignalLaw(Parameters, ABC):
     """Law of one entry of w*: a frozen dataclass with `name` and `components`.
 
@@ -65,6 +69,18 @@ class SignalLaw(Parameters, ABC):
         probabilities, means, stds = np.array(self.components(), dtype=float).T
         return probabilities, means, stds
 
+    @property
+    def layer_starts(self) -> tuple[Start, ...]:
+        """The distinct starts of the layers; empty where the network states its own."""
+        return ()
+
+    def by_start(self) -> tuple[tuple[Start | None, tuple[Component, ...]], ...]:
+        """Return each start, None for the network's own, and the components that go with it.
+
+        The probabilities of all components together sum to one.
+        """
+        return ((None, self.components()),)
+
     @cached_property
     def mean(self) -> float:
         """E[w*]."""
@@ -81,6 +97,15 @@ class SignalLaw(Parameters, ABC):
     def square_distance(self, w: float) -> float:
         """Return E[(w* - w)^2] for one number w."""
         return self.second_moment - 2 * w * self.mean + w**2
+
+    def sample_with_start(
+        self, rng: np.random.Generator, size: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Draw `size` entries (size,), and the start of their layers over alpha (n, size).
+
+        The start is None where it is that of the network.
+        """
+        return self.sample(rng, size), None
 
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Draw `size` independent entries, shape (size,)."""

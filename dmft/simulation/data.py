@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,12 +22,29 @@ OWN_DATA = "data"  # the design of an ensemble whose X was given
 ROUNDING_WARNED = 0.01
 
 
-class Data(NamedTuple):
-    """One draw of X (n, d), w* (d,) and y (n,)."""
+@dataclass(frozen=True, eq=False)
+class Data:
+    """One draw of X (n, d), w* (d,) and y (n,), which it unpacks to.
+
+    `start` (L, d) holds the layers at t = 0 over alpha where they are drawn with w*; it is None
+    where the network states them.
+    """
 
     X: np.ndarray
     w_star: np.ndarray
     y: np.ndarray
+    start: np.ndarray | None = None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield X, w* and y."""
+        return iter((self.X, self.w_star, self.y))
+
+    def layers(self, problem: Problem) -> np.ndarray:
+        """Return the layers at t = 0, shape (L, d)."""
+        if self.start is not None:
+            return problem.alpha * self.start
+        own = problem.mirror.initial_layers(problem.alpha)
+        return np.repeat(own[:, None], self.X.shape[1], axis=1)
 
 
 class HeldOut(NamedTuple):
@@ -93,9 +111,9 @@ def drawn_data(problem: Problem, dimension: int, design: str, rng: Rng) -> Data:
     generator = np.random.default_rng(rng)
     shape = (samples(problem, dimension), dimension)
     X = _entries(design, shape, generator) / np.sqrt(dimension)
-    w_star = problem.signal.sample(generator, dimension)
+    w_star, start = problem.signal.sample_with_start(generator, dimension)
     noise = np.sqrt(problem.sigma2) * generator.standard_normal(shape[0])
-    return Data(X, w_star, X @ w_star + noise)
+    return Data(X, w_star, X @ w_star + noise, start)
 
 
 def samples(problem: Problem, dimension: int) -> int:

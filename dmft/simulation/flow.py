@@ -73,7 +73,7 @@ class Flow:
         self.norm = _norm(self.Y)
         # stiff integrations take some hundreds of steps and some tens of factorisations
         self.stiff_cost = STIFF_STEPS + STIFF_ROWS * len(self.b)
-        layers = np.repeat(self.network.initial_layers(problem.alpha)[:, None], d, axis=1)
+        layers = data.layers(problem)
         self.start = np.log(layers) if self.logarithmic else layers
         weight = self.network.output_weight(layers)
         self.scale = float(sum(map(np.linalg.norm, (data.w_star, weight, data.y))))

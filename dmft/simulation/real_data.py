@@ -85,9 +85,9 @@ class OwnSource:
         kept = np.sort(rng.permutation(columns)[:d])
         X = whole.X[np.ix_(chosen, kept)] / math.sqrt(d)
         if whole.y is None:
-            w_star = problem.signal.sample(rng, d)
+            w_star, start = problem.signal.sample_with_start(rng, d)
             noise = math.sqrt(problem.sigma2) * rng.standard_normal(self.samples)
-            return Data(X, w_star, X @ w_star + noise), None
+            return Data(X, w_star, X @ w_star + noise, start), None
         y = whole.y[chosen]
         if whole.w_star is not None:
             return Data(X, whole.w_star[kept] * math.sqrt(d), y), None
@@ -102,6 +102,11 @@ class OwnSource:
         whole = self.give(np.random.default_rng(children[0]))
         if whole.y is None:
             return problem
+        if problem.signal.layer_starts:
+            raise ValueError(
+                "signal must leave the start of the layers to the network where data hold targets; "
+                f"got {problem.signal!r}"
+            )
         draws = [self.draw(problem, child)[0] for child in children[:ESTIMATED]]
         if whole.w_star is not None:
             noise = [np.mean((draw.y - draw.X @ draw.w_star) ** 2) for draw in draws]

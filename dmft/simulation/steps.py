@@ -31,7 +31,7 @@ def descend(
     steps = descent.steps_of(t)
     gradient = _fresh_gradient if descent.sampling == "one_pass" else _batch_gradient
     h_of = gradient(problem, data, descent, rng)
-    layers = np.repeat(network.initial_layers(problem.alpha)[:, None], data.X.shape[1], axis=1)
+    layers = data.layers(problem)
     change = np.zeros_like(layers)
     weights: list[np.ndarray] = []
     for k in range(steps[-1] + 1):

@@ -23,7 +23,7 @@ from dmft.equations.data_side import Kernels, Residual, build_kernels, variances
 from dmft.equations.effective_process import EffectiveProcess
 from dmft.equations.linear_response import LinearResponse
 from dmft.equations.noise_rules import NoiseRule
-from dmft.equations.start import initial_state
+from dmft.equations.start import initial_averages
 from dmft.problem import Problem
 from dmft.solver.tolerance import Tolerance
 from dmft.solvers.collocation import Grid
@@ -67,15 +67,7 @@ class SelfConsistency:
 
     def start(self) -> Vector:
         """Return the averages of paths that stay at their initial weight."""
-        problem, size = self.problem, self.grid.size
-        w, _ = initial_state(problem)
-        law = problem.signal
-        C_w = np.full((size + 1, size + 1), law.square_distance(w))
-        D = problem.mirror.hessian_inverse(
-            problem.alpha, problem.lam, np.zeros(size + 1), self.grid.nodes_with_start
-        )
-        level = np.ones(size + 1)
-        return Averages(C_w, np.diag(D[1:]), w * level, w * law.mean * level, D).pack()
+        return initial_averages(self.problem, self.grid).pack()
 
     def _point(self, x: Vector) -> _Point:
         """Return what follows from the averages x, kept for the last few x."""

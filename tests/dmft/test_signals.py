@@ -18,6 +18,7 @@ from dmft.signals import (
     Distribution,
     Empirical,
     Gaussian,
+    Joint,
     SignalLaw,
     as_signal,
     register,
@@ -37,6 +38,7 @@ EXAMPLES = [
     (Discrete([-1.0, 0.0, 2.0], [0.2, 0.5, 0.3]), 0.4, 1.4, 5.0),
     (Empirical([0.0, 1.0, 1.0, -2.0]), 0.0, 1.5, 4.5),
     (Distribution("laplace", (0.0, 0.5)), 0.0, 0.5, 24 * 0.5**4),
+    (Joint([[1.0, 1.0], [2.0, 1.0]], [Bernoulli(0.1), Gaussian(2.0, -1.0)]), -0.45, 2.55, 36.55),
 ]
 IDS = [f"{law.name}-{k}" for k, (law, *_) in enumerate(EXAMPLES)]
 

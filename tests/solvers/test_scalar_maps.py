@@ -36,7 +36,7 @@ def power(H, depth, start, scale):
 
 
 EXPLICIT = [
-    (LINEAR, (0.37,), lambda H, p0: -p0 * H, 50.0),
+    (LINEAR, (0.37, 0.2), lambda H, p0, p1: p0 * (p1 - H), 50.0),
     (HYPERBOLIC, (-1.3, -1.3), hyperbolic, 30.0),
     (HYPERBOLIC, (0.4, -2.1), hyperbolic, 30.0),
     (POWER, (3.0, 2.5, 0.6), power, 4.99),
@@ -89,7 +89,7 @@ def test_hyperbolic_amplitudes_beyond_the_range_of_doubles(amplitude):
 def test_parameters_belong_to_their_column():
     rates = np.array([1.0, 0.5, 0.25])
     H = np.arange(6.0).reshape(2, 3)
-    w, D = evaluate(LINEAR, H, rates[:, None], NO_TABLE)
+    w, D = evaluate(LINEAR, H, np.stack([rates, 0.0 * rates], axis=1), NO_TABLE)
     np.testing.assert_array_equal(w, -H * rates)
     np.testing.assert_array_equal(D, np.broadcast_to(rates, (2, 3)))
 
@@ -102,7 +102,7 @@ def test_parameters_belong_to_their_column():
 @pytest.mark.parametrize(
     ("code", "parameters"),
     [
-        (LINEAR, (0.2,)),
+        (LINEAR, (0.2, 0.7)),
         (HYPERBOLIC, (-3.0, -3.0)),
         (HYPERBOLIC, (-800.0, -800.0)),
         (HYPERBOLIC, (-2e5, -2e5)),
@@ -120,7 +120,7 @@ def test_explicit_inverses(code, parameters, size, sign):
 
 def test_inverse_at_zero():
     assert inverse(HYPERBOLIC, 0.0, np.array([1.0, -3.0]), NO_TABLE) == 2.0
-    assert inverse(LINEAR, 0.0, np.array([1.0]), NO_TABLE) == 0.0
+    assert inverse(LINEAR, 0.0, np.array([1.0, 0.5]), NO_TABLE) == 0.5
 
 
 @pytest.mark.parametrize(

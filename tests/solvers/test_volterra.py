@@ -135,7 +135,7 @@ def test_linear_map_in_closed_form(stages):
     scale = np.exp(-0.1 * grid.nodes)
     U = drives(grid, 5, 3.0)
     H = np.zeros_like(U)
-    w, D, _ = solve_paths(LINEAR, scale[:, None].copy(), NO_TABLE, K, stages, U, H)
+    w, D, _ = solve_paths(LINEAR, np.stack([scale, 0.0 * scale], axis=1), NO_TABLE, K, stages, U, H)
     exact = np.linalg.solve(np.eye(grid.size) + K * scale, U.T).T
     np.testing.assert_allclose(H, exact, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(w, -scale * exact, rtol=1e-10, atol=1e-12)

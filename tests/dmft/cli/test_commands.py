@@ -343,7 +343,7 @@ def test_figure_is_drawn_by_the_presets(monkeypatch, tmp_path, capsys):
         ("solve", "--delta 1 --t-max 1 --signal cauchy", "signal must be one of bernoulli"),
         ("solve", "--delta 1 --t-max 1 --signal gaussian --density 1", "takes --std, --location"),
         ("solve", "--delta 1 --t-max 1 --depth 3", "--depth does not belong to network 'diagonal'"),
-        ("solve", "--delta 1 --t-max 1 --network linear --depth 3", "which takes no parameters"),
+        ("solve", "--delta 1 --t-max 1 --network linear --depth 3", "which takes --scale"),
         ("solve", "--delta 1 --t-max 1 --network deep --depth 2", "depth must be an integer >= 3"),
         ("solve", "--delta 1 --t-max 1 --signal discrete --values 0 1", "needs --probabilities"),
         (

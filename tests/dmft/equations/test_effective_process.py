@@ -6,9 +6,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from dmft.equations import effective_process
+from dmft.equations import families
 from dmft.equations.drive import Drive, mode_weights, noise_root, principal_modes, time_weights
-from dmft.equations.effective_process import EffectiveProcess, compressed, draw_paths
+from dmft.equations.effective_process import EffectiveProcess, draw_paths
+from dmft.equations.families import compressed
 from dmft.equations.noise_rules import MonteCarloRule, Nodes, QuadraticRule, SobolRule, SparseRule
 from dmft.equations.start import initial_state, initial_time
 from dmft.networks.deep import Deep
@@ -138,13 +139,13 @@ def test_aligned_drive_keeps_its_law_and_the_signs_of_the_previous():
 def test_compressed_laws_keep_their_moments():
     array = np.random.default_rng(0).uniform(-1.0, 2.0, 300)
     law = Empirical(array)
-    short = compressed(law.components(), 9)
+    ((_, short),) = compressed(law.by_start(), 9)
     assert len(short) == 9
     for power in range(18):
         moment = sum(c.probability * c.mean**power for c in short)
         assert moment == pytest.approx(np.mean(array**power), rel=1e-10)
-    assert compressed(law.components(), 300) == law.components()
-    mixed = BernoulliGaussian(0.2).components()
+    assert compressed(law.by_start(), 300) == law.by_start()
+    mixed = BernoulliGaussian(0.2).by_start()
     assert compressed(mixed, 2) == mixed
 
 
@@ -227,7 +228,7 @@ DRAWS = 20000
 def sampled(problem):
     """theta at t = 0 and the nodes, H at the nodes, and w*, of independent paths."""
     rng = np.random.default_rng(11)
-    H, w_star = draw_paths(problem, GRID, kernels_of(problem), DRAWS, rng)
+    H, w_star, _ = draw_paths(problem, GRID, kernels_of(problem), DRAWS, rng)
     w = problem.mirror.weight(problem.alpha, problem.lam, H, GRID.nodes)
     start = np.full((DRAWS, 1), problem.mirror.initial_weight(problem.alpha))
     return np.concatenate([start, w], axis=1) - w_star[:, None], H, w_star
@@ -313,7 +314,7 @@ def test_many_atoms_may_be_compressed():
 
 def test_gaussian_components_are_never_compressed():
     law = BernoulliGaussian(0.3, 1.0, 0.5)
-    assert effective_process.compressed(law.components(), 1) == law.components()
+    assert compressed(law.by_start(), 1) == law.by_start()
 
 
 # --- bookkeeping -------------------------------------------------------------------------------
@@ -333,7 +334,7 @@ def test_repeated_calls_evaluate_one_function():
 def test_averages_do_not_depend_on_how_many_paths_are_solved_together(problem, monkeypatch):
     rule = SparseRule(0.5, 1e-2)
     together = averages_of(problem, rule)
-    monkeypatch.setattr(effective_process, "TOGETHER", 16)
+    monkeypatch.setattr(families, "TOGETHER", 16)
     process = EffectiveProcess(problem, GRID, rule)
     in_parts = process.averages(kernels_of(problem))
     assert process.paths > 32

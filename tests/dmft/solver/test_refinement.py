@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import dmft
-from dmft.equations import effective_process
 from dmft.equations.averages import Averages
 from dmft.equations.noise_rules import SparseRule
+from dmft.equations.start import initial_state
 from dmft.solver import cheap_map
 from dmft.solver.iteration import Corrected, SelfConsistency
 from dmft.solver.noise_correction import _refined
@@ -34,7 +34,7 @@ def test_large_starts_train_like_the_linear_network(alpha, value):
     law = dmft.Bernoulli(0.1, value)
     lazy = dmft.Problem(0.7, alpha, sigma2=0.2 * value**2, signal=law)
     linear = dataclasses.replace(lazy, network=dmft.Linear())
-    _, D = effective_process.initial_state(lazy)
+    _, D = initial_state(lazy)
     times = np.array([0.0, 1.0, 3.0])
     solution = solve(lazy, 3.0 / D, t_eval=times / D, rtol=1e-3)
     exact = solve(linear, 3.0, t_eval=times, rtol=1e-5)
