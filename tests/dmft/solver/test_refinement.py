@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dmft
+from dmft.equations import effective_process
 from dmft.equations.averages import Averages
 from dmft.equations.noise_rules import SparseRule
 from dmft.equations.start import initial_state
