@@ -1,12 +1,14 @@
 """Are the error estimates of `dmft.solve` true? Random problems against finer solutions.
 
-    python benchmarks/random_problems.py [--full] [--problems N] [--seed S] [--out DIR]
+    python benchmarks/random_problems.py [--full] [--wide] [--problems N] [--seed S] [--out DIR]
                                          [--references DIR]
 
 writes random_problems.md and random_problems.png. Problems are drawn over delta 0.2..4,
-alpha 1e-4..5, lam 0 or 0.01..0.5, sigma2 0..0.5, every law of w* and horizons 1..500. Each is
-solved at two rtol. With the reference's value v(t) of test_error or train_error, the solve is
-good where at all times
+alpha 1e-4..5, lam 0 or 0.01..0.5, sigma2 0..0.5, every law of w* and horizons 1..500; with --wide
+over delta 0.1..8 and 1 exactly, alpha 1e-6..10, horizons 1..3000, laws of up to 500 atoms, unequal
+starts, deep networks and products. Each is solved at two rtol. The distribution of error/estimate
+and the share of failures are listed by region. With the reference's value v(t) of test_error or
+train_error, the solve is good where at all times
 
     |error| <= 3 x its estimate,        |error| <= 3 rtol (|v(t)| + 1e-3 max v).
 
@@ -37,11 +39,11 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from random_cases import Case, describe, draw_cases, times
-from reporting import parser, save, subplots, table, time_limit, versions, write
+from random_cases import USUAL, WIDE, Case, draw_cases, times
+from random_report import FACTOR, SMALL, Outcome, cells, draw, report, share_of_good
+from reporting import parser, peak_memory, time_limit, write
 
 from dmft.equations.noise_rules import NoiseRule, SobolRule, SparseRule
 from dmft.problem import Problem
@@ -51,7 +53,6 @@ from dmft.solvers.collocation import Grid
 from dmft.storage import load
 
 OBSERVABLES = ("test_error", "train_error")
-FACTOR = 3.0  # by which an estimate may be exceeded
 SHARE = 0.95  # of the solves that must be good
 STAGES = 7
 TIGHTER = 0.1  # rtol of a reference over that of the solution
@@ -65,9 +66,7 @@ WHOLE_CHANGE = 1.0 / 3.0  # of the stated error under a sparse rule, without the
 SPACING = 0.7  # no power of two: the leading rules share no node
 LEVEL = 1.0 / 8.0  # of the importance that the solver's sparse grid keeps
 EXTRA_ATOMS = 7
-SMALL = 0.5  # doubt over the error that is permitted, at which a reference is good enough
 ATOL = 1e-3  # of the largest value, that `solve` always allows
-SLOW = 20.0  # seconds
 REFERENCE_LIMIT = 3.0  # of the time that a solve may take
 SECONDS = "processor_time"  # of a reference, in its stats
 
@@ -114,41 +113,6 @@ class Reference:
             for key, ratio in ratios.items():
                 largest[key] = max(largest.get(key, -math.inf), float(np.max(ratio)))
         return largest
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One solve against the reference.
-
-    `over_estimate` and `over_allowed` are the largest errors over the solver's estimate and over
-    rtol (|v(t)| + 1e-3 max v). The smaller of what the two conditions permit is the unit of
-    `doubt`, that of the reference, and of `certain`, the largest error less the doubt.
-    """
-
-    case: Case
-    rtol: float
-    seconds: float
-    success: bool
-    message: str
-    paths: int = 0
-    nodes: int = 0
-    over_estimate: float = math.nan
-    over_allowed: float = math.nan
-    doubt: float = math.nan
-    certain: float = math.nan
-    reference: str = "none"
-    reference_cost: float = math.nan
-    disputed: bool = False
-
-    @property
-    def good(self) -> bool:
-        """Whether the errors are within what is permitted."""
-        return max(self.over_estimate, self.over_allowed) <= FACTOR
-
-    @property
-    def missed(self) -> bool:
-        """Whether an error is certainly too large, or there is no solution."""
-        return self.nodes == 0 or self.certain > 1
 
 
 def examine(
@@ -283,117 +247,11 @@ def sparse_rule(solution: Solution) -> SparseRule:
     )
 
 
-HEAD = (
-    "no.", "problem", "rtol", "time / s", "paths", "nodes", "error/estimate", "error/allowed",
-    "reference", "doubt", "its cost", "verdict",
-)  # fmt: skip
-
-
-def cells(number: int, outcome: Outcome) -> list[str]:
-    """Return a row of the table."""
-    return [
-        str(number),
-        describe(outcome.case),
-        f"{outcome.rtol:.0e}",
-        f"{outcome.seconds:.2f}",
-        str(outcome.paths),
-        str(outcome.nodes),
-        f"{outcome.over_estimate:.2g}",
-        f"{outcome.over_allowed:.2g}",
-        outcome.reference,
-        f"{outcome.doubt:.2g}",
-        f"{outcome.reference_cost:.3g}",
-        verdict(outcome),
-    ]
-
-
-def verdict(outcome: Outcome) -> str:
-    """Return what there is to say of a solve."""
-    remarks = ["good" if outcome.good else "MISSED" if outcome.missed else "undecided"]
-    if not outcome.success:
-        remarks.append(outcome.message)
-    if outcome.disputed:
-        remarks.append("references disagree")
-    if outcome.seconds > SLOW:
-        remarks.append("slow")
-    return "; ".join(remarks)
-
-
-def share_of_good(outcomes: list[Outcome]) -> float:
-    """Return the share of good solves among those that can be judged."""
-    good, missed = sum(o.good for o in outcomes), sum(o.missed for o in outcomes)
-    return good / max(good + missed, 1)
-
-
-def report(outcomes: list[tuple[int, Outcome]], seed: int) -> str:
-    """Return the Markdown text."""
-    results = [outcome for _, outcome in outcomes]
-    summary = []
-    for rtol in sorted({o.rtol for o in results}, reverse=True):
-        part = [o for o in results if o.rtol == rtol]
-        counts = (
-            sum(o.good for o in part),
-            sum(o.missed for o in part),
-            sum(not (o.good or o.missed) for o in part),
-            sum(o.certain > 1 for o in part),
-            sum(o.nodes == 0 for o in part),
-            sum(not o.success and o.nodes > 0 for o in part),
-            sum(o.seconds > SLOW for o in part),
-            sum(o.disputed for o in part),
-        )
-        share = f"{100 * share_of_good(part):.1f}"
-        median = f"{np.median([o.seconds for o in part]):.2f}"
-        summary.append([f"{rtol:.0e}", len(part), share, *counts, median])
-    head = (
-        "rtol", "solves", "good / %", "good", "missed", "undecided", "errors too large",
-        "no solution", "says it failed", f"over {SLOW:g} s", "references disagree",
-        "median time / s",
-    )  # fmt: skip
-    return "\n".join(
-        [
-            "# Error estimates on random problems",
-            "",
-            f"Seed {seed}. Good: errors of test_error and train_error below {FACTOR:g} times the "
-            f"estimate and {FACTOR:g} times the tolerance at all "
-            f"{times(1.0).size} times. Times are processor times.",
-            "",
-            table(head, summary),
-            "",
-            "Largest errors over the estimate and over the allowed error; the reference's "
-            "doubt over what is permitted, and its time over that of the most accurate solve:",
-            "",
-            table(HEAD, [cells(*pair) for pair in outcomes]),
-            "",
-            versions(),
-        ]
-    )
-
-
-def draw(outcomes: list[tuple[int, Outcome]], directory: Any) -> None:
-    """Write the errors over estimate and tolerance, one point a solve."""
-    figure, axes = subplots(2)
-    done = [o for _, o in outcomes if o.nodes]
-    for rtol in sorted({o.rtol for o in done}, reverse=True):
-        part = [o for o in done if o.rtol == rtol]
-        label = f"rtol {rtol:.0e}"
-        axes[0].loglog(
-            [o.over_estimate for o in part], [o.over_allowed for o in part], "o", ms=4, label=label
-        )
-        axes[1].loglog(
-            [o.case.t_max for o in part], [o.seconds for o in part], "o", ms=4, label=label
-        )
-    axes[0].axvline(FACTOR, color="k", lw=0.8)
-    axes[0].axhline(FACTOR, color="k", lw=0.8)
-    axes[0].set(xlabel="error / estimate", ylabel="error / allowed error")
-    axes[1].set(xlabel="horizon", ylabel="processor time / s")
-    axes[1].legend()
-    save(figure, directory, "random_problems")
-
-
 def main() -> None:
     options = parser("Error estimates on random problems.", "200 problems (an hour or more)")
     options.add_argument("--problems", type=int, help="number of problems (default: 20, or 200)")
     options.add_argument("--first", type=int, default=0, help="number of the first problem")
+    options.add_argument("--wide", action="store_true", help="draw from the wide ranges")
     options.add_argument("--rtol", type=float, nargs="+", default=[1e-2, 1e-3])
     options.add_argument("--seed", type=int, default=0, help="of the problems (default: 0)")
     options.add_argument("--limit", type=float, default=60.0, help="processor seconds for a solve")
@@ -406,15 +264,17 @@ def main() -> None:
         arguments.references.mkdir(parents=True, exist_ok=True)
     solve(Problem(1.0), 1.0, rtol=0.1)  # compiles
     outcomes = []
-    for number, case in enumerate(draw_cases(arguments.first + count, arguments.seed)):
+    ranges, name = (WIDE, "random_problems_wide") if arguments.wide else (USUAL, "random_problems")
+    for number, case in enumerate(draw_cases(arguments.first + count, arguments.seed, ranges)):
         if number < arguments.first:
             continue
-        kept = arguments.references and arguments.references / f"{arguments.seed}_{number}"
+        kept = arguments.references and arguments.references / f"{name}_{arguments.seed}_{number}"
         for outcome in examine(case, rtols, arguments.limit, kept):
             outcomes.append((number, outcome))
             print(" | ".join(cells(number, outcome)), file=sys.stderr, flush=True)
-    write(arguments.out, "random_problems", report(outcomes, arguments.seed))
-    draw(outcomes, arguments.out)
+    memory = f"Peak memory of all solves and references: {peak_memory():.0f} MB."
+    write(arguments.out, name, f"{report(outcomes, arguments.seed)}\n\n{memory}")
+    draw(outcomes, arguments.out, name)
     results = [outcome for _, outcome in outcomes]
     sys.exit(0 if share_of_good(results) >= SHARE else 1)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from random_problems import FACTOR, WHOLE_CHANGE, Reference, draw_cases, examine, times
+from random_cases import WIDE, draw_cases, regions, times
+from random_problems import FACTOR, WHOLE_CHANGE, Reference, examine
 
 from dmft.signals import LAWS
 from dmft.solver.solve import solve
@@ -47,8 +48,8 @@ def test_an_error_beyond_estimate_or_tolerance_is_found():
 
 def test_problems_cover_the_ranges():
     problems = [problem for problem, _ in CASES]
-    # a law of scipy is one of atoms, as an empirical one is
-    assert {problem.signal.name for problem in problems} == set(LAWS) - {"scipy"}
+    # a law of scipy is one of atoms, as an empirical one is, and so is one joint with the start
+    assert {problem.signal.name for problem in problems} == set(LAWS) - {"scipy", "joint"}
     for name, low, high in (("delta", 0.2, 4.0), ("alpha", 1e-4, 5.0), ("lam", 0.01, 0.5)):
         drawn = np.array([getattr(problem, name) for problem in problems])
         drawn = drawn[drawn > 0]
@@ -56,3 +57,24 @@ def test_problems_cover_the_ranges():
         assert high >= drawn.max() > high * (low / high) ** 0.2
     assert all(1 <= t_max <= 500 for _, t_max in CASES)
     assert CASES[:5] == list(draw_cases(5, seed=0))
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_problems_of_the_wide_ranges_agree_with_finer_solutions(number):
+    # the first eight that are drawn, whatever they are, but for horizons that cost little
+    problem, t_max = list(draw_cases(8, seed=1, ranges=WIDE._replace(t_max=(1.0, 20.0))))[number]
+    rough, fine = (solve(problem, t_max, times(t_max), rtol=rtol) for rtol in (1e-2, 1e-3))
+    assert rough.success, f"seed 1, number {number}: {rough.message}"
+    for name in ("test_error", "train_error"):
+        miss = np.abs(rough.values[name] - fine.values[name])
+        assert np.all(miss <= rough.error[name] + fine.error[name]), f"seed 1, number {number}"
+
+
+def test_wide_ranges_hold_every_network_and_regions():
+    cases = list(draw_cases(120, seed=0, ranges=WIDE))
+    assert {case.problem.network.name for case in cases} == {"diagonal", "deep", "product"}
+    assert {"alpha below 1e-3", "delta within 20 % of 1", "law of more than 50 atoms"} <= {
+        region for case in cases for region in regions(case)
+    }
+    assert 0 < sum(case.problem.delta == 1.0 for case in cases) < 40
+    assert max(case.t_max for case in cases) > 1000
