@@ -13,3 +13,8 @@ def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest test, so that no worker waits for it in the end."""
+    items.sort(key=lambda item: "test_wheel" not in item.nodeid)

@@ -108,7 +108,7 @@ def test_another_flow_of_the_layers_is_rejected(network, mutation, monkeypatch):
     monkeypatch.undo()
     report = dmft.compare(theory(network, 0.3), ensemble)
     assert not report.passed
-    assert report.largest_deviation > 1.5 * report.critical_deviation
+    assert 1.5 * report.critical_deviation < report.largest_deviation < np.inf
 
 
 def test_weight_without_its_factor_is_rejected(monkeypatch):
@@ -117,7 +117,7 @@ def test_weight_without_its_factor_is_rejected(monkeypatch):
     ensemble = simulated(problem_of(Diagonal(), 0.3))
     monkeypatch.undo()
     report = dmft.compare(theory(Diagonal(), 0.3), ensemble)
-    assert report.largest_deviation > 2 * report.critical_deviation
+    assert 2 * report.critical_deviation < report.largest_deviation < np.inf
 
 
 def test_unequal_starts_are_not_interchangeable():

@@ -68,4 +68,4 @@ def test_theory_is_the_limit_of_simulations(dynamics):
 )
 def test_wrong_theories_are_rejected(right, wrong):
     z = deviations(theory(wrong), simulation(right), "train_error")
-    assert np.max(z) > 8.0, z
+    assert 8.0 < np.max(z) < np.inf, z

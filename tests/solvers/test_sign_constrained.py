@@ -18,7 +18,7 @@ def reference(A, b, signs):
     return weights
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(12))
 def test_agrees_with_nonnegative_least_squares(seed):
     n, m = [(12, 5), (12, 12), (6, 15), (40, 60), (60, 30)][seed % 5]
     A, b, signs = problem(seed, n, m)
@@ -30,7 +30,7 @@ def test_agrees_with_nonnegative_least_squares(seed):
         np.testing.assert_allclose(solution.weights, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(12))
 def test_optimality_conditions_hold(seed):
     A, b, signs = problem(seed, 20, 35)
     solution = sign_constrained_least_squares(A, b, signs)

