@@ -50,16 +50,22 @@ def apply_blocks(blocks: np.ndarray, x: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     blocks : ndarray, shape (p, p, c, N, N)
-    x : ndarray, shape (c, r, p, N, N)
+    x : ndarray, shape (p, c, r, N, N)
 
     Returns
     -------
-    ndarray, shape (c, r, p, N, N)
+    ndarray, shape (p, c, r, N, N)
+
+    Examples
+    --------
+    >>> blocks = np.arange(4.0).reshape(2, 2, 1, 1, 1)
+    >>> apply_blocks(blocks, np.ones((2, 1, 1, 1, 1))).ravel().tolist()
+    [1.0, 5.0]
     """
     out = np.empty_like(x)
+    part = np.empty_like(x[0])
     for i, row in enumerate(blocks):
-        total = row[0][:, None] * x[:, :, 0]
+        np.multiply(row[0][:, None], x[0], out=out[i])
         for j in range(1, len(row)):
-            total += row[j][:, None] * x[:, :, j]
-        out[:, :, i] = total
+            out[i] += np.multiply(row[j][:, None], x[j], out=part)
     return out

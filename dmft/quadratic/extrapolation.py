@@ -1,9 +1,10 @@
 """From samples at two sizes to the limit N -> infinity, with the error of the result.
 
-The mean of a function over samples of size N is its limit plus c/N, with c of the size of the
-function itself; samples of size N scatter by s/N. Least squares with the prior c ~ N(0, f^2),
-s = f for the weights, is a fixed linear rule: without many samples it hardly extrapolates, and its
-error is then what c may be; with many it removes c. The error uses the scatter as measured.
+The mean of a function over samples of complex matrices of size N is its limit plus c/N^2, with c a
+few times the function itself; samples of size N scatter by s/N. Least squares with the prior
+c ~ N(0, (3 f)^2), s = f for the weights, is a fixed linear rule: without many samples it hardly
+extrapolates, and its error is then what c may be; with many it removes c. The error uses the
+scatter as measured.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Size of the correction c/N relative to the function: an assumption. At alpha = 0.3, widths 0.7 and
-# 0.5 the mean squared error up to t = 3 changed from N = 40 to 64 by less than samples scatter.
-CORRECTION = 1.0
+# Size of c relative to the function. At alpha = 0.3, widths 0.7 and 0.5, lam = 0.1, label noise
+# 0.25 the functions at N = 10 and 20 differ from those at N = 30 by 0 to 7 % and 0 to 1 %, c = 0 to
+# 7 with mean square 3^2, over mse and train error at t = 0.1 to 10.
+CORRECTION = 3.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Extrapolation:
         """Return the weight of the mean at each size; their sum is 1."""
         sizes = np.array(list(self.counts), float)
         precision = sizes**2 * np.array(list(self.counts.values()), float)
-        design = np.stack([np.ones_like(sizes), 1 / sizes], axis=1)
+        design = np.stack([np.ones_like(sizes), sizes**-2.0], axis=1)
         normal = design.T @ (precision[:, None] * design) + np.diag([0.0, 1 / CORRECTION**2])
         rule = np.linalg.solve(normal, design.T * precision)[0]
         return dict(zip(self.counts, (rule / rule.sum()).tolist(), strict=True))
@@ -59,7 +61,7 @@ class Extrapolation:
             scatter = scatter * freedom / (freedom - 2)
         weights = self.weights()
         sampled = sum(weights[n] ** 2 / (n**2 * count) for n, count in self.counts.items())
-        bias = CORRECTION * sum(weight / n for n, weight in weights.items())
+        bias = CORRECTION * sum(weight / n**2 for n, weight in weights.items())
         return np.sqrt(sampled * scatter + (bias * value) ** 2)
 
     @property
@@ -67,4 +69,5 @@ class Extrapolation:
         """Error for a scatter of one over N, in units of the function: what more samples reduce."""
         weights = self.weights()
         sampled = sum(weights[n] ** 2 / (n**2 * count) for n, count in self.counts.items())
-        return math.sqrt(sampled + sum(weight / n for n, weight in weights.items()) ** 2)
+        bias = CORRECTION * sum(weight / n**2 for n, weight in weights.items())
+        return math.hypot(math.sqrt(sampled), bias)

@@ -1,13 +1,17 @@
 """The Gaussian matrix that samples add to the gradient, drawn as time goes on.
 
-omega(t) is GOE-valued with covariance 2 C_Z(t, s) + Delta, so that N = R_f omega/sqrt(alpha) has
-the covariance C_f/alpha. Rows of a Cholesky factor, added node by node, write omega(t_i) as a
-combination of independent matrices; a new matrix is drawn only where the history leaves a rest.
-The covariance is the Gram matrix of the sampled Z - Z*, hence positive, and nothing is inverted
-but its own pivots.
+omega(t) is a Gaussian Hermitian matrix of covariance 2 C_Z(t, s) + Delta, so that N = R_f
+omega/sqrt(alpha) has the covariance C_f/alpha. Rows of a Cholesky factor, added node by node, write
+omega(t_i) as a combination of independent matrices; a new matrix is drawn only where the history
+leaves a rest. The covariance is the Gram matrix of the sampled Z - Z*, hence positive, and nothing
+is inverted but its own pivots.
+
+Chance overlaps of random matrices, of order 1/N, vanish in the limit: `Span` takes them away.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -52,43 +56,55 @@ class CausalFactor:
             pivots.append(node)
 
 
-def orthogonal_goe(
-    span: np.ndarray, shape: tuple[int, ...], size: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw symmetric matrices orthogonal to what is given, of square norm N (N + 1)/2.
-
-    Chance overlaps of a random matrix with a given one are of order 1/N; they vanish in the limit.
+class Span:
+    """Orthonormal Hermitian matrices that grow in number, a set for each of several copies.
 
     Parameters
     ----------
-    span : ndarray, shape (*shape, k, N * N)
-        Orthonormal rows.
-    shape : tuple of int
+    copies : tuple of int
     size : int
         N.
-
-    Returns
-    -------
-    ndarray, shape (*shape, N, N)
+    room : int
+        Most matrices; what is added beyond is ignored.
+    dtype : type
+        float or numpy.float32.
     """
-    g = rng.standard_normal((*shape, size, size))
-    flat = (g + g.swapaxes(-1, -2)).reshape(*shape, 1, size * size)
-    flat = without(flat, span)
-    flat *= np.sqrt(size * (size + 1) / 2 / np.sum(flat**2, axis=-1, keepdims=True))
-    return flat.reshape(*shape, size, size)
+
+    def __init__(self, copies: tuple[int, ...], size: int, room: int, dtype: type) -> None:
+        """Begin with nothing."""
+        self._copies, self._size, self._count = copies, size, 0
+        self._rows = np.zeros((*copies, room, 2 * size * size), dtype)
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Return random matrices orthogonal to the set, (*copies, N, N), of square norm N^2."""
+        size, dtype = self._size, self._rows.dtype
+        g = rng.standard_normal((*self._copies, size, 2 * size), dtype=dtype.type)
+        g = g.view(np.result_type(dtype, 1j))
+        rows = self._without(as_rows(g + g.conj().swapaxes(-1, -2))[..., None, :])
+        rows *= size / np.sqrt(np.sum(rows**2, axis=-1, keepdims=True))
+        return rows.view(g.dtype).reshape(g.shape)
+
+    def add(self, *matrices: np.ndarray) -> None:
+        """Take in matrices (*copies, N, N), one after the other."""
+        rows = self._without(np.stack([as_rows(one) for one in matrices], axis=-2))
+        for k in range(min(len(matrices), self._rows.shape[-2] - self._count)):
+            row = rows[..., k, :]
+            row /= np.maximum(np.sqrt(np.sum(row**2, axis=-1, keepdims=True)), 1e-30)
+            later = rows[..., k + 1 :, :]
+            later -= (later @ row[..., None]) * row[..., None, :]
+            self._rows[..., self._count, :] = row
+            self._count += 1
+
+    def _without(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows (*copies, r, 2 N N) less their projection on the set."""
+        span = self._rows[..., : self._count, :]
+        return rows - (rows @ span.swapaxes(-1, -2)) @ span
 
 
-def without(rows: np.ndarray, span: np.ndarray) -> np.ndarray:
-    """Return rows (..., r, n) less their projection on the orthonormal `span` (..., k, n)."""
-    for _ in range(2):  # the second time removes what rounding left
-        rows = rows - (rows @ span.swapaxes(-1, -2)) @ span
-    return rows
+def as_rows(matrices: np.ndarray) -> np.ndarray:
+    """Return complex matrices (..., N, N) as real vectors (..., 2 N N).
 
-
-def extended(span: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the orthonormal `span` with further rows (..., r, n) in it, one after the other."""
-    for k in range(rows.shape[-2]):
-        row = without(rows[..., k : k + 1, :], span)
-        norm = np.sqrt(np.sum(row**2, axis=-1, keepdims=True))
-        span = np.concatenate([span, row / np.maximum(norm, 1e-30)], axis=-2)
-    return span
+    For Hermitian matrices Tr(A B) is their scalar product.
+    """
+    real = np.ascontiguousarray(matrices).view(matrices.real.dtype)
+    return real.reshape(*matrices.shape[:-2], math.prod(real.shape[-2:]))

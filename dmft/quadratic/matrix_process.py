@@ -1,22 +1,25 @@
 """Paths of the effective process of a quadratic network, at a finite size N of its matrices.
 
-    dW/dt = -(M + 2 lam) W,    M(t) = 2 int R_f(t, s) (Z(s) - Z*) ds + N(t),    Z = W W^T,
+    dW/dt = -(M + 2 lam) W,    M(t) = 2 int R_f(t, s) (Z(s) - Z*) ds + N(t),    Z = W W^*,
 
 with N a Gaussian matrix process of covariance C_f/alpha, and R_f, C_f of the data side
 (`dmft.equations.data_side`) at the response R_Z and the correlation C_Z of Z (arXiv:2601.10483).
 
-A sample is a pair of copies that share Z(0), Z* and the kernels and have opposite noise, so that
-chance overlaps of noise and signal cancel. Panels of Radau collocation are solved one after the
-other. In each a fixed point is sought for the rows of R_Z: given these, Newton steps find Z, and
-one linear flow gives the answers X of Z to random forces B, from which the next rows follow,
+Matrices are complex and Hermitian. The limit N -> infinity knows only moments of free matrices,
+which are those of real and of complex ones alike; but averages over real symmetric matrices
+approach it like 1/N, those over complex Hermitian ones like 1/N^2 (the expansion in the genus).
 
-    R_Z(t, s) = (2/d^2) sum_a Tr[e_a X_a(t)] = E (2/(N (N + 1))) Tr[B_s X(t)],
+A sample holds pairs of copies with the same kernels. The two of a pair share Z(0) and Z* and have
+opposite noise, so that chance overlaps of noise and signal cancel. Panels of Radau collocation are
+solved one after the other. In each a fixed point is sought for the rows of R_Z: given these, a
+Newton step goes on towards Z, and one linear flow gives the answers X of Z to random forces B,
+from which the next rows follow,
 
-B_s being drawn independently for each node s. Forces are orthogonal to each other, to what earlier
-ones have led to, and to {Z B}: these chance overlaps are most of the estimate's spread.
+    R_Z(t, s) = (1/N^2) sum_a Tr[e_a X_a(t)] = E Tr[B_s X(t)]/N^2,
 
-Corrections of order 1/N that come from the number of parameters, N (N + 1)/2, are left out: the
-variance of N is C_f/(alpha (N + 1)) off its diagonal.
+e_a being an orthonormal basis of Hermitian matrices, and B_s drawn independently for each node s,
+of square norm N^2. Forces are orthogonal to each other, to what earlier ones have led to, and to
+{Z B}: these chance overlaps are most of the estimate's spread.
 """
 
 from __future__ import annotations
@@ -26,32 +29,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmft.equations.data_side import DataSide, data_side
+from dmft.equations.data_side import data_side
 from dmft.quadratic.averages import MatrixAverages
-from dmft.quadratic.gaussian_modes import CausalFactor, extended, orthogonal_goe
+from dmft.quadratic.gaussian_modes import CausalFactor, Span, as_rows
 from dmft.quadratic.problem import QuadraticProblem
 from dmft.quadratic.start import free_rotation, wishart_eigenvalues
-from dmft.quadratic.tangent import TangentPanel, mixed, symmetrised
+from dmft.quadratic.tangent import TangentPanel, adjoint, mixed, symmetrised
 from dmft.solvers.collocation import Grid, integration_block
 from dmft.solvers.fixed_point import iterate
 
-COPIES = 2  # A sample's two copies, of opposite noise.
-MOST_NEWTON_STEPS = 6  # For given rows of R_Z; two are usual.
-NEWTON = 0.3  # Last Newton step over the tolerance: steps shrink at least threefold, mostly more.
-GMRES = 0.1  # Error of a tangent flow over the tolerance of the fixed point that it serves.
+# Largest Newton step relative to Z. On panels much wider than the relaxation time a start that is
+# off by more than a half led to a force that makes W grow without bound: 2 of 4 samples of N = 20
+# at alpha = 0.3, widths 0.7 and 0.5 on the last panel before t = 10; with 0.1, none of them.
+LONGEST_STEP = 0.1
+# Error of a tangent flow over the last change of the fixed point that it serves: an inexact Newton
+# method. At 0.03 samples took as many sweeps as at 0.003, at 0.1 some did not converge. The floor
+# is what single precision can do.
+FORCING, LEAST_FORCING = 0.03, 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class MatrixSample:
-    """One independent pair of paths and the kernels that belong to it.
+    """Pairs of paths and the kernels that belong to them.
 
     Parameters
     ----------
     size : int
         N.
     averages : MatrixAverages
-        Over the two copies.
-    eigenvalues : ndarray, shape (2, n + 1, N)
+        Over the copies.
+    eigenvalues : ndarray, shape (copies, n + 1, N)
         Of Z at t = 0 and the nodes, ascending.
     sweeps : int
         Most sweeps that a panel took.
@@ -70,6 +77,7 @@ def draw_sample(
     problem: QuadraticProblem,
     grid: Grid,
     size: int,
+    pairs: int,
     probes: int,
     rng: np.random.Generator,
     tolerance: float,
@@ -83,106 +91,107 @@ def draw_sample(
     grid : Grid
     size : int
         N.
+    pairs : int
+        Pairs of copies that share the kernels.
     probes : int
         Sets of random forces on each copy.
     rng : Generator
     tolerance : float
-        Relative change of the rows of R_Z at which a panel counts as solved.
+        Relative change of Z and of the rows of R_Z at which a panel counts as solved.
     max_sweeps : int
         Bound on the sweeps of a panel; `success` is False where it is met.
     """
-    march = _March(problem, grid, size, probes, rng, tolerance, max_sweeps)
+    march = _March(problem, grid, size, pairs, probes, rng)
     for panel in range(grid.panels):
-        march.solve_panel(panel)
+        march.solve_panel(panel, tolerance, max_sweeps)
         if not march.finite:
             break
     return march.sample()
 
 
 class _March:
-    """Everything up to the panel that is being solved."""
+    """Everything up to the panel that is being solved; time is the first axis of all arrays."""
 
     def __init__(
         self,
         problem: QuadraticProblem,
         grid: Grid,
         size: int,
+        pairs: int,
         probes: int,
         rng: np.random.Generator,
-        tolerance: float,
-        max_sweeps: int,
     ) -> None:
         """Draw the start and make room."""
         self.problem, self.grid, self.size, self.rng = problem, grid, size, rng
-        self.tolerance, self.max_sweeps = tolerance, max_sweeps
-        width, teacher = (max(1, round(k * size)) for k in (problem.kappa, problem.kappa_star))
-        z = wishart_eigenvalues(size, teacher)
-        s = problem.init_variance * wishart_eigenvalues(size, width)
-        rank = min(size, width)
-        W = (free_rotation(s, z, rng) * np.sqrt(s))[:, :rank]
-        self.W = np.stack([W] * COPIES)
+        self.copies, self.norm = 2 * pairs, 2 * pairs * size
+        self.signs = np.tile([1.0, -1.0], pairs)[:, None, None]
+        z = wishart_eigenvalues(size, problem.kappa_star)
+        s = problem.init_variance * wishart_eigenvalues(size, problem.kappa)
+        rank = np.count_nonzero(s)
+        W = np.stack([(free_rotation(s, z, rng) * np.sqrt(s))[:, :rank] for _ in range(pairs)])
+        self.W = np.repeat(W, 2, axis=0)
         self.teacher = np.diag(z)
-        n, shape = grid.size, (size, size)
-        self.Z = np.zeros((COPIES, n + 1, *shape))
-        self.Z[:, 0] = W @ W.T
-        self.X = np.zeros((COPIES, probes, n, *shape), np.float32)
-        self.B = np.zeros((COPIES, probes, n, *shape), np.float32)
-        self.span = np.zeros((COPIES, probes, 0, size * size), np.float32)
-        self.R = np.zeros((n, n))
-        self.C = np.zeros((n + 1, n + 1))
+        n, shape = grid.size, (self.copies, size, size)
+        forces = (n, self.copies, probes, size, size)
+        self.excess = np.zeros((n + 1, *shape), complex)  # Z - Z*
+        self.excess[0] = self.W @ adjoint(self.W) - self.teacher
+        self.X, self.B = np.zeros(forces, np.complex64), np.zeros(forces, np.complex64)
+        room = min(size * size // 2, 4 * n)  # where N is small few directions are left
+        self.forced = Span((self.copies, probes), size, room, np.float32)
+        self.R, self.C = np.zeros((n, n)), np.zeros((n + 1, n + 1))
         self.force = np.zeros(n + 1)
         self.factor = CausalFactor(n + 1)
-        known = np.stack([np.eye(size), self.teacher, self.Z[0, 0]]).reshape(3, -1)
-        self.known = extended(np.zeros((0, size * size)), known)
-        self.modes = np.zeros((0, size, size))
+        self.known = Span((pairs,), size, n + 4, float)
+        fixed = [np.broadcast_to(M, (pairs, size, size)) for M in (np.eye(size), self.teacher)]
+        self.known.add(*(M.astype(complex) for M in fixed), self.excess[0, ::2])
+        self.modes = np.zeros((0, *shape), complex)
         self.sweeps, self.success, self.finite = 0, True, True
-        self._correlate(0, self.Z[:, :1])
+        self.correlate(0, self.excess[:1])
         self.force[0] = 2 * self.C[0, 0]
 
-    def solve_panel(self, panel: int) -> None:
+    def solve_panel(self, panel: int, tolerance: float, max_sweeps: int) -> None:
         """Solve one panel and keep its nodes."""
         step = _Panel(self, panel)
-        found = iterate(
-            step.image, step.rows, step.distance, self.tolerance, self.max_sweeps, memory=4
-        )
+        with np.errstate(all="ignore"):
+            found = iterate(step.image, step.rows, step.distance, tolerance, max_sweeps, memory=4)
         self.sweeps = max(self.sweeps, len(found.history))
         self.success &= found.success
         self.finite = bool(np.isfinite(found.change))
-        step.keep(found.x)
+        if self.finite:
+            step.keep(found.x)
 
     def sample(self) -> MatrixSample:
         """Return what has been found."""
-        Z, N = self.Z, self.size
-        with np.errstate(all="ignore"):
-            eigenvalues = np.linalg.eigvalsh(np.nan_to_num(Z))
+        Z, teacher = self.excess + self.teacher, np.diag(self.teacher)
         averages = MatrixAverages(
             C_Z=self.C,
             R_Z=self.R,
             force=self.force,
-            overlap=np.einsum("ctab,ab->t", Z, self.teacher) / (COPIES * N),
-            trace=np.einsum("ctaa->t", Z) / (COPIES * N),
+            overlap=np.einsum("tcaa,a->t", Z, teacher).real / self.norm,
+            trace=np.einsum("tcaa->t", Z).real / self.norm,
         )
-        return MatrixSample(
-            N, averages, eigenvalues, self.sweeps, bool(self.success and self.finite)
-        )
+        eigenvalues = np.linalg.eigvalsh(Z).swapaxes(0, 1)
+        success = bool(self.success and self.finite)
+        return MatrixSample(self.size, averages, eigenvalues, self.sweeps, success)
 
-    def _correlate(self, first: int, Z: np.ndarray) -> None:
-        """Set the correlations of the nodes from `first` on, where Z has been found."""
-        flat = (Z - self.teacher).reshape(COPIES, Z.shape[1], -1)
-        past = (self.Z[:, :first] - self.teacher).reshape(COPIES, first, self.size**2)
-        last = first + Z.shape[1]
-        here = slice(first, last)
-        scale = COPIES * self.size
-        self.C[here, :first] = np.sum(flat @ past.swapaxes(1, 2), axis=0) / scale
-        self.C[:first, here] = self.C[here, :first].T
-        self.C[here, here] = np.sum(flat @ flat.swapaxes(1, 2), axis=0) / scale
+    def correlate(self, first: int, excess: np.ndarray) -> None:
+        """Set the correlations of the nodes from `first` on, where Z - Z* has been found."""
+        last = first + len(excess)
+        new, past = (
+            as_rows(Y).reshape(len(Y), math.prod(Y.shape[1:]) * 2)
+            for Y in (excess, self.excess[:first])
+        )
+        self.C[first:last, :first] = new @ past.T / self.norm
+        self.C[:first, first:last] = self.C[first:last, :first].T
+        self.C[first:last, first:last] = new @ new.T / self.norm
         self.factor.restart(first)
         for node in range(first, last):
-            self.factor.append(2 * self.C[node, :] + self.problem.label_noise, node)
+            self.factor.append(2 * self.C[node] + self.problem.label_noise, node)
         while self.factor.rank > len(self.modes):
-            new = orthogonal_goe(self.known, (), self.size, self.rng)
-            self.known = extended(self.known, new.reshape(1, -1))
-            self.modes = np.concatenate([self.modes, math.sqrt(2 / (self.size + 1)) * new[None]])
+            new = self.known.draw(self.rng)
+            self.known.add(new)
+            mode = self.signs * np.repeat(new, 2, axis=0) / math.sqrt(self.size)
+            self.modes = np.concatenate([self.modes, mode[None]])
 
 
 class _Panel:
@@ -192,147 +201,139 @@ class _Panel:
         """Draw the panel's forces and extrapolate into it."""
         self.march, p = march, march.grid.stages
         self.first, self.last = panel * p, (panel + 1) * p
-        width = np.diff(march.grid.edges)[panel]
-        self.a = width * integration_block(p)
-        self.Z = self._extrapolated(panel)
-        self.X = np.repeat(self._last_answer(), p, axis=2)
-        trace = np.einsum("caa->", march.Z[:, self.first]) / (COPIES * march.size)
-        rows = np.zeros((p, self.last))
-        rows[:, self.first :] = 2 * trace * self.a
-        if self.first:
-            before = slice(self.first - p, self.first)
-            rows[:, : self.first] = march.R[self.first - 1, : self.first]
-            rows[:, self.first :] = march.R[before, before]
-        self.rows = rows.ravel()
+        self.a = np.diff(march.grid.edges)[panel] * integration_block(p)
+        self.excess = self._extrapolated()
+        self.X = np.repeat(self._last_answer()[None], p, axis=0)
+        self.rows = self._first_rows().ravel()
         self.basis: np.ndarray | None = None
-        self.change = 1.0
+        self.rest, self.change = math.inf, 1.0
         self._draw_forces()
 
     def image(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows of R_Z that follow from those given."""
+        """Take a Newton step for Z and return the rows of R_Z that follow from those given."""
         march, first, last = self.march, self.first, self.last
         march.R[first:last, :last] = rows.reshape(-1, last)
-        if not np.all(np.isfinite(rows)):
+        march.correlate(first + 1, self.excess)
+        F = self._residual_response()
+        self.M = self._force(F)
+        A = self.M + 2 * march.problem.lam * np.eye(march.size)
+        self.W = self._layers(A)
+        Z = self.W @ adjoint(self.W)
+        rest = Z - march.teacher - self.excess
+        self.rest = float(np.linalg.norm(rest) / np.linalg.norm(Z))
+        if not math.isfinite(self.rest):
             return np.full_like(rows, np.nan)
-        F = self._data_side().R_r[first:]
-        tangent = self._newton(F)
-        source = -march.B[:, :, first:last]
-        if first:
-            past = (2 * F[:, :first]).astype(np.float32)
-            history = march.X[:, :, :first].reshape(*march.X.shape[:2], first, march.size**2)
-            source = source + (past @ history).reshape(source.shape)
-        rhs = self._last_answer() - mixed(
-            self.a.astype(np.float32),
-            symmetrised(self.W_squared[:, None].astype(np.float32) @ source),
-        )
-        self.X = tangent.solve(rhs, self.X, GMRES * march.tolerance)
-        shape = (*self.X.shape[:2], -1, march.size**2)
-        products = self.X.reshape(shape) @ march.B[:, :, :last].reshape(shape).swapaxes(-1, -2)
-        count = products.shape[0] * products.shape[1]
-        scale = count * march.size * (march.size + 1) / 2
-        return products.sum(axis=(0, 1), dtype=float).ravel() / scale
+        if self.basis is None:
+            mean = np.tensordot(self.a[-1] / self.a[-1].sum(), A + 2 * Z, axes=1)
+            self.basis = np.linalg.eigh(mean)[1]
+        tangent = TangentPanel(self.a, F[:, first:], self.basis, A, Z)
+        change, self.X = self._changes(tangent, F, rest)
+        step = rest + change
+        longest = LONGEST_STEP * np.linalg.norm(self.excess + march.teacher)
+        self.excess = self.excess + step * min(1.0, float(longest / np.linalg.norm(step)))
+        return self._response().ravel()
 
     def distance(self, new: np.ndarray, old: np.ndarray) -> float:
-        """Return the change of the rows relative to what they stand beside, 1 + R_Z/alpha."""
+        """Return the change of Z, or of rows relative to alpha + R_Z if that is larger."""
         alpha, shape = self.march.problem.alpha, (-1, self.last)
         change = np.abs((new - old).reshape(shape)).sum(axis=1)
-        return float(np.max(change / (alpha + np.abs(old.reshape(shape)).sum(axis=1))))
+        relative = change / (alpha + np.abs(old.reshape(shape)).sum(axis=1))
+        self.change = max(float(np.max(relative)), self.rest)
+        return self.change
 
     def keep(self, rows: np.ndarray) -> None:
         """Enter the panel's nodes into the march."""
         march, first, last = self.march, self.first, self.last
+        here = slice(first + 1, last + 1)
         march.R[first:last, :last] = rows.reshape(-1, last)
-        march.W = self.W[:, -1]
-        march.Z[:, first + 1 : last + 1] = self.W_squared
-        march.X[:, :, first:last] = self.X
-        difference = self.W_squared - march.teacher
-        force = np.einsum("cpab,cpab->p", self.M, difference) / (COPIES * march.size)
-        march.force[first + 1 : last + 1] = force
-        if np.all(np.isfinite(self.W_squared)):
-            march._correlate(first + 1, self.W_squared)
-        else:
-            march.finite = False
+        march.W = self.W[-1]
+        excess = self.W @ adjoint(self.W) - march.teacher
+        march.correlate(first + 1, excess)
+        march.excess[here] = excess
+        march.X[first:last] = self.X
+        march.force[here] = np.sum(as_rows(self.M) * as_rows(excess), axis=(1, 2)) / march.norm
 
-    def _newton(self, F: np.ndarray) -> TangentPanel:
-        """Find Z for given kernels; return the linear flow around it."""
-        march, first = self.march, self.first
-        lam, identity = march.problem.lam, np.eye(march.size)
-        block = F[:, first:]
-        with np.errstate(all="ignore"):
-            for _ in range(MOST_NEWTON_STEPS):
-                march._correlate(first + 1, self.Z)
-                self.M = self._force(F)
-                A = self.M + 2 * lam * identity
-                self.W = self._layers(A)
-                self.W_squared = self.W @ self.W.swapaxes(-1, -2)
-                rest = self.W_squared - self.Z
-                if self.basis is None:
-                    weights = self.a[-1] / self.a[-1].sum()
-                    mean = np.einsum("cpab,p->cab", A + 2 * self.W_squared, weights)
-                    self.basis = np.linalg.eigh(mean)[1]
-                tangent = TangentPanel(self.a, block, self.basis, A, self.W_squared)
-                size = float(np.linalg.norm(rest) / np.linalg.norm(self.W_squared))
-                if size < NEWTON * march.tolerance or not math.isfinite(size):
-                    break
-                pushed = symmetrised(self.W_squared @ mixed(2 * block, rest))
-                rhs = -mixed(self.a, pushed)[:, None]
-                self.Z = self.W_squared + tangent.solve(rhs, None, 0.03)[:, 0]
-        return tangent
+    def _changes(
+        self, tangent: TangentPanel, F: np.ndarray, rest: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the change of Z that takes the rest away, and the answers to the forces."""
+        march, first, last = self.march, self.first, self.last
+        source = march.B[first:last]
+        if first:
+            source = source - mixed(2 * F[:, :first], march.X[:first])
+        of_rest = mixed(-2 * F[:, first:], rest).astype(source.dtype)
+        source = np.concatenate([of_rest[:, :, None], source], axis=2)
+        start = self._last_answer()
+        start = np.concatenate([np.zeros_like(start[:, :1]), start], axis=1)
+        guess = np.concatenate([np.zeros_like(self.X[:, :, :1]), self.X], axis=2)
+        tolerance = max(FORCING * self.change, LEAST_FORCING)
+        found = tangent.solve(start, source, guess, tolerance)
+        return found[:, :, 0], found[:, :, 1:]
+
+    def _response(self) -> np.ndarray:
+        """Return the rows of R_Z, shape (p, last)."""
+        B = self.march.B[: self.last]
+        new, all_forces = (as_rows(Y).reshape(len(Y), -1) for Y in (self.X, B))
+        return (new @ all_forces.T).astype(float) / (B[0].size)
 
     def _force(self, F: np.ndarray) -> np.ndarray:
-        """Return M on the panel's nodes, shape (2, p, N, N)."""
+        """Return M on the panel's nodes, shape (p, c, N, N)."""
         march, first, last = self.march, self.first, self.last
-        alpha, N = march.problem.alpha, march.size
-        L = march.factor.rows[1 : last + 1, : march.factor.rank]
-        noise = np.tensordot(F @ L / math.sqrt(alpha), march.modes[: march.factor.rank], axes=1)
-        past = (march.Z[:, 1 : first + 1] - march.teacher).reshape(COPIES, first, N * N)
-        drift = 2 * (F[:, :first] @ past).reshape(COPIES, -1, N, N)
-        drift += 2 * mixed(F[:, first:], self.Z - march.teacher)
-        return drift + np.stack([noise, -noise])
+        rank = march.factor.rank
+        L = march.factor.rows[1 : last + 1, :rank]
+        noise = mixed(F @ L / math.sqrt(march.problem.alpha), march.modes[:rank])
+        drift = mixed(2 * F[:, first:], self.excess)
+        if first:
+            drift += mixed(2 * F[:, :first], march.excess[1 : first + 1])
+        return drift + noise
 
     def _layers(self, A: np.ndarray) -> np.ndarray:
-        """Return W on the nodes: W_i + sum_j a_ij A_j W_j = W(0), shape (2, p, N, rank)."""
-        p, N = len(self.a), self.march.size
-        blocks = np.einsum("ij,cjkl->cikjl", self.a, A).reshape(COPIES, p * N, p * N)
+        """Return W on the nodes: W_i + sum_j a_ij A_j W_j = W(0), shape (p, c, N, rank)."""
+        p, N, copies = len(self.a), self.march.size, self.march.copies
+        blocks = np.einsum("ij,jckl->cikjl", self.a, A).reshape(copies, p * N, p * N)
         start = np.tile(self.march.W, (1, p, 1))
-        return np.linalg.solve(np.eye(p * N) + blocks, start).reshape(COPIES, p, N, -1)
+        W = np.linalg.solve(np.eye(p * N) + blocks, start)
+        return W.reshape(copies, p, N, -1).swapaxes(0, 1)
 
-    def _data_side(self) -> DataSide:
+    def _residual_response(self) -> np.ndarray:
+        """Return the panel's rows of R_f, shape (p, last)."""
         march, last = self.march, self.last
-        return data_side(
-            -march.R[:last, :last],
-            2 * march.C[1 : last + 1, 1 : last + 1],
-            march.problem.label_noise,
-            1 / march.problem.alpha,
-        )
+        covariance = 2 * march.C[1 : last + 1, 1 : last + 1]
+        noise, scale = march.problem.label_noise, 1 / march.problem.alpha
+        return data_side(-march.R[:last, :last], covariance, noise, scale).R_r[self.first :]
 
-    def _extrapolated(self, panel: int) -> np.ndarray:
-        """Return Z on the nodes as it would go on along a line, no further than it has come."""
+    def _first_rows(self) -> np.ndarray:
+        """Return the last rows of R_Z over again, or those of a Z that stands still."""
+        march, first, last = self.march, self.first, self.last
+        rows = np.zeros((last - first, last))
+        if first:
+            before = slice(first - len(rows), first)
+            rows[:, :first], rows[:, first:] = march.R[first - 1, :first], march.R[before, before]
+        else:
+            rows[:] = 2 * march.problem.init_variance * self.a
+        return rows
+
+    def _extrapolated(self) -> np.ndarray:
+        """Return Z - Z* as it would go on along a line, no further than it has come."""
         march, first = self.march, self.first
-        start = march.Z[:, first][:, None]
-        if panel == 0:
-            return np.repeat(start, march.grid.stages, axis=1)
+        start = march.excess[first]
+        if first == 0:
+            return np.repeat(start[None], march.grid.stages, axis=0)
         times = march.grid.nodes_with_start
         t = times[first + 1 : self.last + 1] - times[first]
         share = np.minimum(t / (times[first] - times[first - 1]), 1.0)
-        return start + share[:, None, None] * (start - march.Z[:, first - 1][:, None])
+        return start + share[:, None, None, None] * (start - march.excess[first - 1])
 
     def _last_answer(self) -> np.ndarray:
-        """Return X at the panel's left end, shape (2, probes, 1, N, N)."""
+        """Return X at the panel's left end, shape (c, probes, N, N)."""
         X, first = self.march.X, self.first
-        return X[:, :, first - 1 : first] if first else np.zeros_like(X[:, :, :1])
+        return X[first - 1] if first else np.zeros_like(X[0])
 
     def _draw_forces(self) -> None:
-        march, N = self.march, self.march.size
-        shape = march.B.shape[:2]
-        flat = (*shape, 1, N * N)
-        room = N * (N + 1) // 2 - 2 * (self.last - self.first) - 2
-        if self.first and march.span.shape[2] < room // 2:
-            march.span = extended(march.span, self._last_answer().reshape(flat))
-        Z = march.Z[:, self.first][:, None].astype(np.float32)
+        march = self.march
+        if self.first:
+            march.forced.add(self._last_answer())
+        Z = (march.excess[self.first] + march.teacher)[:, None].astype(np.complex64)
         for node in range(self.first, self.last):
-            B = orthogonal_goe(march.span, shape, N, march.rng).astype(np.float32)
-            march.B[:, :, node] = B
-            if march.span.shape[2] < room // 2:  # few directions are left where N is small
-                both = np.concatenate([B.reshape(flat), symmetrised(Z @ B).reshape(flat)], axis=2)
-                march.span = extended(march.span, both)
+            B = march.B[node] = march.forced.draw(march.rng)
+            march.forced.add(B, symmetrised(Z @ B))

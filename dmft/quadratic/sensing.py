@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-BLOCK = 2**22  # Numbers drawn at once, 32 MB, to bound the memory of what is not held.
+BLOCK = 2**18  # Numbers of one block, 2 MB: both of its products find it in a cache of that size.
 
 
 class Sensing(ABC):

@@ -24,7 +24,6 @@ from dmft.quadratic.matrix_process import MatrixSample, draw_sample
 from dmft.quadratic.observables import ONE_TIME
 from dmft.quadratic.problem import QuadraticProblem
 from dmft.quadratic.solution import QuadraticSolution
-from dmft.quadratic.start import matching_size
 from dmft.solvers.collocation import Grid
 from dmft.validation import (
     Rng,
@@ -34,14 +33,19 @@ from dmft.validation import (
     require_times,
 )
 
-SIZES = (32, 64)  # N, moved by up to a tenth to where kappa N and kappa* N are whole.
-PROBES = (
-    4  # Sets of random forces on each copy; with eight, scatter fell by a third, at twice the cost.
-)
+SIZES = (20, 28)  # N where widths are at least 0.2, and as many times more where they are less.
+NARROW = 4  # Least number of columns, fractional, that the narrower layer has at the smaller N.
+LARGEST = 100  # Bound on the smaller N: below widths of 0.04 the error is what N = 100 leaves.
+# Pairs of copies that share the kernels: alone one pair has kernels so noisy that 3 of 8 samples of
+# N = 24 did not converge (alpha = 0.3, widths 0.7 and 0.5, lam = 0.1, label noise 0.25, t = 10).
+PAIRS = 2
+# Sets of random forces on each copy. With half as many the train errors of 8 samples of N = 24 at
+# the problem above scattered 1.6 times as much.
+PROBES = 4
 STAGES = 3  # Of a panel: samples scatter by far more than what the third order leaves.
 GROWTH = 1.35  # Of the panels' widths, which follow the relaxation's slowing down.
-SETTLED = 0.05  # Change over rtol at which a panel's kernels count as self-consistent.
-MAX_SWEEPS = 40  # Of a panel; 2 to 8 were seen up to t = 10.
+SETTLED = 0.1  # Change over rtol at which a panel's kernels count as self-consistent.
+MAX_SWEEPS = 40  # Of a panel; 3 to 16 were seen up to t = 10.
 FIRST_ROUND, NEXT_ROUND = 4, 2  # Samples of each size that are drawn at once.
 JUDGED = ("mse", "train_error")  # Functions whose errors decide on success.
 FLOOR = 0.01  # Of a function at t = 0: what has fallen below counts as that large.
@@ -133,6 +137,13 @@ def initial_grid(problem: QuadraticProblem, t_max: float) -> Grid:
     return Grid(ends, STAGES)
 
 
+def sizes_for(problem: QuadraticProblem) -> tuple[int, ...]:
+    """Return the two sizes N of samples."""
+    narrow = min(problem.kappa, problem.kappa_star)
+    factor = min(max(1.0, NARROW / (narrow * SIZES[0])), LARGEST / SIZES[0])
+    return tuple(round(factor * size) for size in SIZES)
+
+
 class _Run:
     """The samples of one solve, and what follows from them."""
 
@@ -146,8 +157,7 @@ class _Run:
     ) -> None:
         self.problem, self.grid, self.rtol, self.seed = problem, grid, rtol, seed
         self.t = grid.nodes_with_start if times is None else times
-        kappas = (problem.kappa, problem.kappa_star)
-        self.sizes = [matching_size(size, kappas) for size in SIZES]
+        self.sizes = sizes_for(problem)
         self.source = np.random.SeedSequence(seed)
         self.samples: list[MatrixSample] = []
         self.failed = 0
@@ -182,6 +192,7 @@ class _Run:
                 self.problem,
                 self.grid,
                 size,
+                PAIRS,
                 PROBES,
                 np.random.default_rng(child),
                 SETTLED * self.rtol,
