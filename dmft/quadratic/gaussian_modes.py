@@ -73,7 +73,7 @@ class Span:
     def __init__(self, copies: tuple[int, ...], size: int, room: int, dtype: type) -> None:
         """Begin with nothing."""
         self._copies, self._size, self._count = copies, size, 0
-        self._rows = np.zeros((*copies, room, 2 * size * size), dtype)
+        self._rows: np.ndarray = np.zeros((*copies, room, 2 * size * size), dtype)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Return random matrices orthogonal to the set, (*copies, N, N), of square norm N^2."""
