@@ -28,7 +28,7 @@ FLOW = tuple(
 )
 """Modules of the compiled functions of gradient flow; each has a function `compile_functions`."""
 
-STEPS = ("dmft.solvers.recursions",)
+STEPS = ("dmft.solvers.growing_basis", "dmft.solvers.recursions")
 """The same of training in steps."""
 
 _loaded: set[str] = set()

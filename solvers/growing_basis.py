@@ -7,6 +7,9 @@ Cholesky factor of that matrix itself would multiply rounding errors by all its 
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
+
+from dmft.solvers.lanes import LANES, lane_sum, load, splat, store
 
 # A vector with less than this share of its length outside the basis adds none of its own. What is
 # lost of the covariances of a linear network with momentum, whose exact values are known, is of
@@ -40,7 +43,8 @@ class GrowingBasis:
 
     def __init__(self, systems: int, size: int, length: int) -> None:
         """Hold no vector yet."""
-        self._vectors = np.zeros((systems, min(size, length), length))
+        padded = -(-length // LANES) * LANES
+        self._vectors = np.zeros((systems, min(size, length), padded))
         self._count = 0
 
     def add(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -48,20 +52,51 @@ class GrowingBasis:
 
         The latter is None where the vector needs no new one.
         """
-        width = vector.shape[1]
-        basis = self._vectors[:, : self._count, :width]
-        coordinates = np.zeros((len(vector), self._count))
+        systems, width = vector.shape
+        left = np.zeros((systems, -(-width // LANES) * LANES))
+        left[:, :width] = vector
+        coordinates = np.zeros((systems, self._count))
         length = np.linalg.norm(vector, axis=1)
         rest = length
         for _ in range(2):
-            part = (basis @ vector[..., None])[..., 0]
-            vector = vector - (part[:, None, :] @ basis)[:, 0]
-            coordinates += part
-            rest = np.linalg.norm(vector, axis=1)
+            _remove(self._vectors, self._count, left, coordinates)
+            rest = np.linalg.norm(left, axis=1)
             if not self._count or np.all(rest > ONCE * length):
                 break
         if self._count == self._vectors.shape[1] or not np.any(rest > NEW_DIRECTION * length):
             return coordinates, None
-        self._vectors[:, self._count, :width] = vector / np.where(rest > 0, rest, 1.0)[:, None]
+        scale = np.where(rest > 0, rest, 1.0)[:, None]
+        self._vectors[:, self._count, : left.shape[1]] = left / scale
         self._count += 1
         return coordinates, rest
+
+
+@njit(cache=True, error_model="numpy")
+def _remove(vectors, count, left, coordinates):  # pragma: no cover
+    """Take the parts along the first `count` vectors (S, R, W) from `left` (S, w), one by one.
+
+    They are added to `coordinates` (S, count).
+    """
+    systems, size, width = vectors.shape
+    blocks, row = left.shape[1] // LANES, width // LANES
+    for s in range(systems):
+        for r in range(count):
+            start, here = (s * size + r) * row, s * blocks
+            even, odd = splat(0.0), splat(0.0)
+            for i in range(0, blocks - 1, 2):
+                even = even + load(vectors, start + i) * load(left, here + i)
+                odd = odd + load(vectors, start + i + 1) * load(left, here + i + 1)
+            if blocks % 2:
+                last = blocks - 1
+                even = even + load(vectors, start + last) * load(left, here + last)
+            part = lane_sum(even + odd)
+            coordinates[s, r] += part
+            for i in range(blocks):
+                store(left, here + i, load(left, here + i) - part * load(vectors, start + i))
+
+
+def compile_functions() -> None:
+    """Load or compile the projection."""
+    basis = GrowingBasis(1, 2, LANES)
+    basis.add(np.ones((1, LANES)))
+    basis.add(np.arange(1.0, 1 + LANES)[None])

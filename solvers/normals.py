@@ -21,7 +21,7 @@ import numpy as np
 # problems of training in steps overflow that simulations find stable; results otherwise agreed.
 REACH = 4.0
 NODES = 8  # of the coarsest rule; a spacing of 1 is exact to 3e-9 for polynomials of low degree
-LEAST = 4 * NODES  # vectors: two pairs at each node
+LEAST = 2 * NODES  # vectors: one pair at each node
 
 
 def node_normals(
@@ -36,8 +36,8 @@ def node_normals(
     Parameters
     ----------
     count : int
-        Number n of vectors, LEAST times a power of two. From one power of four to the next the
-        nodes double, in between the signs around each.
+        Number n of vectors, LEAST times a power of two. The signs around each node double twice,
+        then by turns with the nodes.
     dimension : int
         D >= 1.
     directions : ndarray, shape (D, R), optional
@@ -68,7 +68,7 @@ def node_normals(
     doublings = int(count / LEAST).bit_length() - 1
     if count < LEAST or count != LEAST * 2**doublings:
         raise ValueError(f"count must be {LEAST} times a power of two; got {count!r}")
-    nodes = NODES * 2 ** (doublings // 2)
+    nodes = NODES * 2 ** (max(doublings - 1, 0) // 2)
     half = count // nodes // 2
     along = np.eye(dimension) if directions is None else directions
     along = along[:, : half + 1]
