@@ -28,7 +28,7 @@ FLOW = tuple(
 )
 """Modules of the compiled functions of gradient flow; each has a function `compile_functions`."""
 
-STEPS = ("dmft.solvers.growing_basis", "dmft.solvers.recursions")
+STEPS = tuple(f"dmft.solvers.{name}" for name in ("growing_basis", "mean_response", "recursions"))
 """The same of training in steps."""
 
 _loaded: set[str] = set()

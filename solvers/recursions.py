@@ -131,7 +131,8 @@ class Responses:
         """
         start = _grouped(output)
         rows = np.zeros((len(start), k))
-        _add_responses(
+        pair = self._jacobians.shape[3:5] == (2, 1) and not self._nesterov
+        (_add_responses_of_pairs if pair else _add_responses)(
             self._jacobians,
             self._outputs,
             self._memory,
@@ -219,10 +220,53 @@ def _add_responses(
             row[s, j] += lane_sum(load(total, j))
 
 
+@njit(cache=True, error_model="numpy")
+def _add_responses_of_pairs(
+    jacobians, outputs, memory, start, k, gain, seen, momentum, nesterov, row
+):  # pragma: no cover
+    """Do what `_add_responses` does for two layers that are not coupled, without Nesterov's step.
+
+    All that goes from one j to the next stays in registers, which halves the time.
+    """
+    sets, groups = start.shape[:2]
+    steps, tiles, width = jacobians.shape[2], memory.shape[1], memory.shape[2]
+    share = sets // memory.shape[0]
+    q = np.zeros((width, LANES))
+    total = np.zeros((width, LANES))
+    far = np.empty((TILE, LANES))
+    for s in range(sets):
+        total[:] = 0.0
+        for g in range(s * groups, (s + 1) * groups):
+            u, v = load(start, 2 * g), load(start, 2 * g + 1)  # lambda_{j+1}
+            old_u, old_v = splat(0.0), splat(0.0)
+            for top in range((k - 1) // TILE * TILE, -1, -TILE):
+                end = min(top + TILE, k)
+                column = (s // share * tiles + top // TILE) * width
+                tile = zero_tile(4)
+                for i in range(end, k):
+                    tile = add_scaled(tile, memory, (column + i) * TILE, load(q, i))
+                store_tile(far, 0, tile)
+                for j in range(end - 1, top - 1, -1):
+                    at = 2 * (g * steps + j)
+                    c, d = load(outputs, at), load(outputs, at + 1)
+                    m = gain * (c * u + d * v)
+                    store(total, j, load(total, j) + m)
+                    x = m + load(far, j - top)
+                    for i in range(j + 1, end):
+                        x = x + memory[s // share, top // TILE, i, j - top] * load(q, i)
+                    store(q, j, x)
+                    new_u = c * x + load(jacobians, at) * u + momentum * (u - old_u)
+                    new_v = d * x + load(jacobians, at + 1) * v + momentum * (v - old_v)
+                    old_u, old_v, u, v = u, v, new_u, new_v
+        for j in range(k):
+            row[s, j] += lane_sum(load(total, j))
+
+
 def compile_functions() -> None:
-    """Load or compile the sweep."""
-    responses = Responses(1, 1, LANES, 1, 2, 1.0)
-    ones = np.ones((1, 1, LANES))
-    responses.set_output(0, ones)
-    responses.set_step(0, ones[None])
-    responses.total(1, ones)
+    """Load or compile the sweeps."""
+    for layers in (1, 2):
+        responses = Responses(1, 1, LANES, layers, 2, 1.0, coupled=False)
+        ones = np.ones((layers, 1, LANES))
+        responses.set_output(0, ones)
+        responses.set_step(0, ones[:, None])
+        responses.total(1, ones)

@@ -42,6 +42,7 @@ from dmft.equations.layer_steps import Walk
 from dmft.problem import Problem
 from dmft.solvers.growing_basis import GrowingBasis
 from dmft.solvers.lanes import LANES
+from dmft.solvers.mean_response import split
 from dmft.solvers.recursions import Responses
 
 
@@ -150,10 +151,10 @@ def march(problem: Problem, steps: int, draws: Draws) -> March:
         descent.nesterov,
         coupled,
     )
-    split = _Split(problem, draws, steps)
-    bases = _Bases(systems, steps, selection.classes, split.width)
+    moments = _Split(problem, draws)
+    bases = _Bases(systems, steps, selection.classes, moments.width)
     shape = (systems, steps)
-    seen = np.zeros((*shape, split.width))
+    seen = np.zeros((*shape, moments.width))
     own = np.zeros_like(seen) if descent.nesterov else seen
     mean_w, overlap = np.empty(shape), np.empty(shape)
     gradients = np.empty((*shape, strata * paths))
@@ -177,9 +178,9 @@ def march(problem: Problem, steps: int, draws: Draws) -> March:
         responses.set_memory(k, memory[:, k, :k])
         reach[:, k] = 1.0 + np.einsum("sk,sk->s", memory[:, k, :k], reach[:, :k])
         used = bases.used
-        here = split.of(w, rows, drive[:, :k, :used], reach[:, :k], ratio)
+        here = moments.of(w, rows, drive[:, :k, :used], reach[:, :k], ratio)
         seen[:, k, : here.vector.shape[1]] = here.vector
-        theta = w - split.w_star
+        theta = w - moments.w_star
         past = _product(memory[:, k, :k], drive[:, :k, :used])
         bases.add(k, here.vector, factor)
         drive[:, k] = factor[:, k]
@@ -197,7 +198,7 @@ def march(problem: Problem, steps: int, draws: Draws) -> March:
         gradients[:, k] = h
         if descent.nesterov:
             w, rows = average(k, walk.layers, False)
-            here = split.of(w, rows, drive[:, :k, :used], reach[:, :k], ratio)
+            here = moments.of(w, rows, drive[:, :k, :used], reach[:, :k], ratio)
             own[:, k, : here.vector.shape[1]] = here.vector
         mean_w[:, k], overlap[:, k], response[:, k, :k] = here.mean, here.overlap, row
         if descent.nesterov:
@@ -209,8 +210,8 @@ def march(problem: Problem, steps: int, draws: Draws) -> March:
     spread = float(np.sqrt(draws.probabilities @ draws.spread**2))
     return March(
         problem,
-        own[..., : split.size(used)],
-        seen[..., : split.size(used)],
+        own[..., : moments.size(used)],
+        seen[..., : moments.size(used)],
         mean_w,
         overlap,
         response,
@@ -234,14 +235,13 @@ class _Moments(NamedTuple):
 class _Split:
     """theta_k of the paths as L_k z + rest_k."""
 
-    def __init__(self, problem: Problem, draws: Draws, steps: int) -> None:
-        self._sigma = np.sqrt(problem.sigma2)
+    def __init__(self, problem: Problem, draws: Draws) -> None:
+        self._sigma = float(np.sqrt(problem.sigma2))
         self._normals, self._spread, self._centre = draws.normals, draws.spread, draws.centre
         self.w_star = draws.w_star
         self._strata = len(draws.probabilities)
         self._shares = draws.probabilities[:, None] * draws.weights[:, None]  # (S, A, n)
-        self._roots = np.sqrt(self._shares), np.sqrt(draws.probabilities)
-        self._probabilities = draws.probabilities
+        self._weights, self._probabilities = draws.weights, draws.probabilities
         self.width = self.size(draws.normals.shape[1])
 
     def size(self, used: int) -> int:
@@ -255,19 +255,23 @@ class _Split:
         linear = rows @ drive / np.sqrt(ratio)
         # w* acts like the field -A 1, and theta = w - w*
         linear[..., 0] = self._spread * (-1.0 - (rows @ reach[..., None])[..., 0])
-        rest = w - self.w_star - linear @ self._normals[:, : drive.shape[2]]
-        systems = len(w)
-        vector = np.concatenate(
-            [
-                np.full((systems, 1), self._sigma),
-                (self._roots[0] * rest).reshape(systems, -1),
-                (self._roots[1][:, None] * linear).transpose(0, 2, 1).reshape(systems, -1),
-            ],
-            axis=1,
+        systems, strata, paths = w.shape
+        vector = np.empty((systems, 1 + strata * (paths + linear.shape[2])))
+        rest = np.empty_like(w)
+        split(
+            w - self.w_star,
+            linear,
+            self._normals,
+            self._weights,
+            self._probabilities,
+            self._sigma,
+            vector,
+            rest,
         )
         flat = rest + self._centre  # w without what is linear in the normals
-        mean = np.einsum("san,san->s", self._shares, flat)
-        overlap = np.einsum("san,san->s", self._shares, flat * self._centre)
+        flat *= self._shares
+        mean = flat.sum(axis=(1, 2))
+        overlap = (flat * self._centre).sum(axis=(1, 2))
         overlap += (self._spread * (linear[..., 0] + self._spread)) @ self._probabilities
         return _Moments(vector, mean, overlap)
 
@@ -282,8 +286,8 @@ class _Bases:
         self._systems, self._classes, self._width = systems, classes, width
         self._size = -(-steps // classes) if classes else 1
         self._bases: dict[int, GrowingBasis] = {}
-        self._columns: dict[int, list[int]] = {}
-        self._of_noise: list[int] = []
+        self._columns: dict[int, np.ndarray] = {}
+        self._of_noise = np.zeros(steps, dtype=int)
         self.used = 1
 
     def add(self, k: int, vector: np.ndarray, factor: np.ndarray) -> None:
@@ -292,22 +296,23 @@ class _Bases:
         if data_set not in self._bases:
             width = self._width if self._size > 1 else vector.shape[1]
             self._bases[data_set] = GrowingBasis(self._systems, self._size, width)
-            self._columns[data_set] = []
+            self._columns[data_set] = np.zeros(self._size, dtype=int)
         columns = self._columns[data_set]
         known, new = self._bases[data_set].add(vector)
-        factor[:, k, columns] = known
+        count = known.shape[1]
+        factor[:, k, columns[:count]] = known
         if new is not None:
             factor[:, k, self.used] = new
-            columns.append(self.used)
+            columns[count] = self.used
             self.used += 1
 
     def add_noise(
         self, k: int, first: int, row: np.ndarray, factor: np.ndarray, drive: np.ndarray
     ) -> None:
         """Add row k of the factor of V, from the epoch's first step to k, to F and A F."""
-        self._of_noise.append(self.used)
+        self._of_noise[k] = self.used
         self.used += 1
-        columns = self._of_noise[first:]
+        columns = self._of_noise[first : k + 1]
         factor[:, k, columns] += row
         drive[:, k, columns] += row
 
@@ -398,6 +403,8 @@ def sample_layers(
 
 def _coupled(k: int, epoch: int, classes: int) -> np.ndarray:
     """Return which of the steps before k the gradient of step k remembers, shape (k,)."""
+    if classes == epoch == 1:
+        return np.ones(k, dtype=bool)
     earlier = np.arange(k)
     if classes == 0:
         return np.zeros(k, dtype=bool)
@@ -412,8 +419,10 @@ def _noise_row(first: int, drive: np.ndarray, white: np.ndarray, descent: Descen
     1 - first, D) without the noise of this epoch. The last row does not have it yet.
     """
     q, variance = drive[:, -1], descent.selection.variance
-    covariance = -_product(q, np.swapaxes(drive, 1, 2))
+    covariance = -(drive @ q[..., None])[..., 0]
     covariance[:, -1] = -variance * covariance[:, -1] + (1.0 + variance) * descent.label_noise
+    if covariance.shape[1] == 1:
+        return np.sqrt(covariance)
     row = np.zeros_like(covariance)
     for i in range(row.shape[1] - 1):
         rest = covariance[:, i] - np.einsum("si,si->s", row[:, :i], white[:, i, :i])

@@ -5,12 +5,12 @@ import pytest
 
 from dmft.solvers.recursions import Responses
 
-STEPS, LAYERS, PATHS = 11, 3, 16
+STEPS, PATHS = 11, 16
 
 
 def perturbed_output(J, b, c, M, k, field, momentum, nesterov, seen):
     """Return the output at step k of one path after a unit field at step `field`."""
-    x, before, h = np.zeros(LAYERS), np.zeros(LAYERS), np.zeros(STEPS)
+    x, before, h = np.zeros_like(b[0]), np.zeros_like(b[0]), np.zeros(STEPS)
     for i in range(k + 1):
         at = x + momentum * (x - before) if nesterov else x
         if i == k:
@@ -22,26 +22,28 @@ def perturbed_output(J, b, c, M, k, field, momentum, nesterov, seen):
 
 
 @pytest.mark.parametrize(
-    ("momentum", "nesterov", "seen", "coupled"),
+    ("momentum", "nesterov", "seen", "coupled", "layers"),
     [
-        (0.0, False, True, True),
-        (0.7, False, True, True),
-        (0.7, True, True, True),
-        (0.7, True, False, True),
-        (0.7, False, True, False),
+        (0.0, False, True, True, 3),
+        (0.7, False, True, True, 3),
+        (0.7, True, True, True, 3),
+        (0.7, True, False, True, 3),
+        (0.7, False, True, False, 3),
+        (0.7, False, True, False, 2),
+        (0.7, True, True, False, 2),
     ],
 )
-def test_sweep_equals_differentiated_recursion(momentum, nesterov, seen, coupled):
+def test_sweep_equals_differentiated_recursion(momentum, nesterov, seen, coupled, layers):
     rng = np.random.default_rng(3)
-    J = np.eye(LAYERS) + 0.2 * rng.normal(size=(2, PATHS, STEPS, LAYERS, LAYERS))
-    c = rng.normal(size=(2, PATHS, STEPS, LAYERS))
+    J = np.eye(layers) + 0.2 * rng.normal(size=(2, PATHS, STEPS, layers, layers))
+    c = rng.normal(size=(2, PATHS, STEPS, layers))
     gain = -0.7
     b = gain * c
     M = 0.1 * np.tril(rng.normal(size=(2, STEPS, STEPS)), -1)
     if not coupled:
-        J *= np.eye(LAYERS)
+        J *= np.eye(layers)
     # two strata of paths for each of two systems
-    responses = Responses(2, 2, PATHS // 2, LAYERS, STEPS, gain, momentum, nesterov, coupled)
+    responses = Responses(2, 2, PATHS // 2, layers, STEPS, gain, momentum, nesterov, coupled)
     for k in range(STEPS):
         output = np.moveaxis(c[:, :, k], -1, 0)
         responses.set_output(k, in_strata(output))
