@@ -21,15 +21,24 @@ GRID_SHARE = 1.0  # of the tolerance, for the difference of the grids of lower a
 COEFFICIENT = 10.0  # last Legendre coefficient over rtol at which a panel is split
 
 
+def log_ratio(rtol: float) -> float:
+    """Return the logarithm of the ratio of neighbouring panels' ends."""
+    # the error of a panel falls about like its relative length to the power of seven
+    return float(LOG_RATIO * (rtol / 1e-3) ** (1 / 7))
+
+
+def stages_for(rtol: float) -> int:
+    """Return the number of nodes in a panel."""
+    return STAGES if rtol >= 1e-6 else STAGES_SHARP
+
+
 def initial_grid(problem: Problem, t_max: float, rtol: float) -> Grid:
     """Return geometric panels, the first as long as the fastest rate at t = 0 asks."""
     first = min(initial_time(problem), t_max / 3)
-    # the error of a panel falls about like its relative length to the power of seven
-    log_ratio = LOG_RATIO * (rtol / 1e-3) ** (1 / 7)
-    count = max(2, round(np.log(t_max / first) / log_ratio))
+    count = max(2, round(np.log(t_max / first) / log_ratio(rtol)))
     edges = np.concatenate([[0.0], np.geomspace(first, t_max, count + 1)])
     edges[-1] = t_max
-    return Grid(edges, STAGES if rtol >= 1e-6 else STAGES_SHARP)
+    return Grid(edges, stages_for(rtol))
 
 
 def unresolved_panels(

@@ -40,7 +40,8 @@ from dmft.models import for_every_model
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
 from dmft.solution import Solution
-from dmft.solver.cheap_map import Level, Progress, Run, cheap_rule, refine_grid
+from dmft.solver.cheap_map import Level, Progress, Run, cheap_rule, prolonged, refine_grid
+from dmft.solver.continuation import Known, at_other_times, check_continued, known_from
 from dmft.solver.errors import (
     ITERATION,
     OnGrid,
@@ -82,6 +83,7 @@ def solve(
     max_sweeps: int = 200,
     max_time: float | None = None,
     max_memory: float = 1e9,
+    continue_from: Solution | None = None,
     progress: Progress | None = None,
 ) -> Solution:
     """Solve the DMFT of a diagonal network on [0, t_max].
@@ -116,6 +118,11 @@ def solve(
         does not count. No limit where absent.
     max_memory : float
         Bytes of memory, >= 3e8, for the whole process; it bounds the size of noise rules.
+    continue_from : Solution, optional
+        One of the same problem, up to t_max at most, whose work is used again. Where only other
+        times are asked for, nothing is left to solve. A tighter tolerance or a longer horizon
+        starts from its averages, panels, spacing and atoms, which saves the sweeps that find
+        these; the larger noise rule, which often costs more, is still to be averaged over.
     progress : callable, optional
         Receives a line of text after each stage.
 
@@ -135,6 +142,14 @@ def solve(
     References
     ----------
     arXiv:2510.01930 (the equations); arXiv:2112.07572 (their justification).
+
+    Examples
+    --------
+    >>> import dmft
+    >>> rough = dmft.solve(dmft.Problem(0.5), 5.0, rtol=1e-2)
+    >>> fine = dmft.solve(rough.problem, 5.0, rtol=1e-5, continue_from=rough)
+    >>> fine.success
+    True
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"problem must be a dmft.Problem; got {problem!r}")
@@ -145,13 +160,20 @@ def solve(
     if problem.dynamics.in_steps or problem.dynamics.noisy:
         from dmft.solver.steps import solve_in_steps  # flows do without
 
-        _require_unset(problem, grid=grid, rule=rule)
+        _require_unset(problem, grid=grid, rule=rule, continue_from=continue_from)
         return solve_in_steps(problem, t_max, t_eval, tolerance, seed, limits.seconds, progress)
     times = _checked(t_max, t_eval, grid, rule, max_sweeps)
+    if continue_from is not None:
+        check_continued(continue_from, problem, t_max)
+        same = t_max == continue_from.grid.t_max and grid is None and rule is None
+        there = continue_from.grid.nodes_with_start if times is None else times
+        if same and (found := at_other_times(continue_from, there, tolerance)):
+            return found
     # an iteration that diverges is reported by the solution
     with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        known = None if continue_from is None else known_from(continue_from, t_max, rtol)
         return _solve(
-            problem, t_max, times, tolerance, seed, grid, rule, max_sweeps, limits, progress
+            problem, t_max, times, tolerance, seed, grid, rule, max_sweeps, limits, progress, known
         )
 
 
@@ -166,6 +188,7 @@ def _solve(
     max_sweeps: int,
     limits: Limits,
     progress: Progress | None,
+    known: Known | None = None,
 ) -> Solution:
     """Solve with arguments that have been checked."""
     started = time.perf_counter()
@@ -180,8 +203,10 @@ def _solve(
     elif problem.mirror.linear:
         rule = QuadraticRule()
     first = grid or initial_grid(problem, t_max, rtol)
+    if adapt and known is not None:
+        first = known.first_grid(first)
     try:
-        coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, run)
+        coarse, fine, cheap = _resolve_time(problem, first, adapt, rule, known, run)
     except Exhausted:
         coarse, fine, cheap = _nothing(problem, first, rule, run)
     coarse, fine, noise = resolve_noise(coarse, fine, cheap, rule, adapt, run)
@@ -213,6 +238,7 @@ def _solve(
         "nodes": final.size,
         "panels": final.panels,
         "noise_rule": repr(noise.rule),
+        **_resolution(noise.rule),
         "error_over_tolerance": worst,
         "atol_test_error": float(atol_used[0]),
         "atol_train_error": float(atol_used[1]),
@@ -240,6 +266,17 @@ def _solve(
     )
 
 
+def _resolution(rule: NoiseRule) -> dict[str, float]:
+    """Return what a later solve may start from."""
+    if not isinstance(rule, SparseRule):
+        return {}
+    return {
+        "leading_spacing": rule.spacing,
+        "atoms": rule.atoms,
+        "importance": rule.tolerance,
+    }
+
+
 def _checked(t_max: Any, t_eval: Any, grid: Any, rule: Any, max_sweeps: Any) -> np.ndarray | None:
     """Check the arguments of a flow; return t_eval as an array."""
     require_in_range("t_max", t_max, low=LEAST_TIME, high=MOST_TIME)
@@ -258,7 +295,12 @@ def _require_unset(problem: Problem, **arguments: Any) -> None:
 
 
 def _resolve_time(
-    problem: Problem, grid: Grid, adapt: bool, rule: NoiseRule | None, run: Run
+    problem: Problem,
+    grid: Grid,
+    adapt: bool,
+    rule: NoiseRule | None,
+    known: Known | None,
+    run: Run,
 ) -> tuple[Level, Level, NoiseRule]:
     """Settle the grid, and the leading mode's spacing where no such rule is given.
 
@@ -267,6 +309,9 @@ def _resolve_time(
     system = SelfConsistency(problem, grid, run.tolerance, run.deadline)
     cheap = cheap_rule(rule, run.tolerance.rtol)
     x = system.start()
+    if known is not None:
+        cheap = known.refined(cheap)
+        x = prolonged(known.grid, known.x, grid)
     settled = not isinstance(cheap, SparseRule) or isinstance(rule, SparseRule)
     shift = np.zeros_like(x) if settled else None
     return refine_grid(system, x, shift, cheap, adapt, GRID_SHARE, run)
