@@ -24,6 +24,7 @@ Sources: arXiv:2510.01930 (depth 2), arXiv:2412.16765 (products of layers), arXi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,6 +36,16 @@ from dmft.networks.table import mirror_table
 from dmft.parameters import Parameters
 from dmft.solvers import map_codes
 from dmft.validation import shown
+
+IMAGINARY = 1e-100  # step of the derivatives along the imaginary axis, which have no cancellation
+
+
+def perturbed(layers: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield `layers` with one layer after the other moved by `IMAGINARY` along that axis."""
+    for layer in range(len(layers)):
+        point = layers + 0j
+        point[layer] += 1j * IMAGINARY
+        yield point
 
 
 class Network(Parameters, ABC):
@@ -90,6 +101,11 @@ class Network(Parameters, ABC):
         """u(0)/alpha and v(0)/alpha where w = (u^2 - v^2)/2 in some u and v, or None."""
         return None
 
+    @property
+    def paired_depth(self) -> int | None:
+        """L where w = (u^L - v^L)/L in layers u, v > 0, or None: compiled code knows these."""
+        return None
+
     @abstractmethod
     def initial_layers(self, alpha: float) -> np.ndarray:
         """Return the value of each layer at t = 0, shape (n,), the same for all coordinates."""
@@ -112,6 +128,14 @@ class Network(Parameters, ABC):
         There is a number for each layer; see `dmft.networks.starts`.
         """
         return None
+
+    def layer_rates(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
+        """Return d log(layers)/dt, shape (n, d), of layers that keep their sign."""
+        return self.layer_velocity(layers, h, lam) / layers
+
+    def weight_derivative(self, layers: np.ndarray) -> np.ndarray:
+        """Return dw/dlayers, shape (n, d), of real layers (n, d)."""
+        return np.array([self.output_weight(p).imag / IMAGINARY for p in perturbed(layers)])
 
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return the parameters of phi at the times `t` (N,), shape (N, P)."""

@@ -60,6 +60,11 @@ class Diagonal(Network):
         """Return the network of these scales of u and v."""
         return Diagonal(*start)
 
+    @property
+    def paired_depth(self) -> int:
+        """Two."""
+        return 2
+
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return lu and lv at the times `t`, shape (N, 2)."""
         starts = 2 * np.log(alpha * np.array([self.scale_u, self.scale_v]))
@@ -97,8 +102,16 @@ class Diagonal(Network):
 
     def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
         """Return du/dt = -(h + lam) u/2 and dv/dt = (h - lam) v/2, shape (2, d)."""
-        u, v = layers
-        return np.array([-0.5 * (h + lam) * u, 0.5 * (h - lam) * v])
+        return layers * self.layer_rates(layers, h, lam)
+
+    def layer_rates(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
+        """Return -(h + lam)/2 and (h - lam)/2, shape (2, d)."""
+        half = 0.5 * h
+        return np.array([-0.5 * lam - half, half - 0.5 * lam])
+
+    def weight_derivative(self, layers: np.ndarray) -> np.ndarray:
+        """Return u and -v, shape (2, d)."""
+        return np.array([layers[0], -layers[1]])
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,17 @@ a symmetric positive definite system of size min(n, d).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from dmft.networks.base import Network
+from dmft.networks.base import IMAGINARY, Network, perturbed
 from dmft.problem import Problem
 from dmft.simulation.data import Data
+from dmft.solvers import paired_layers
+from dmft.solvers.explicit_steps import stages_of
+from dmft.solvers.paired_layers import LOWEST, padded
 
 # Errors are relative to |w - w*| and |y - X w|, but to this part of their scale once they vanish.
 FLOOR = 1e-6
@@ -44,9 +48,7 @@ ROUNDING = 10 * np.finfo(float).eps
 # layers decay.
 STIFF_STEPS, STIFF_ROWS = 6000.0, 20.0
 # The norm of Y is found to this accuracy, in at most so many products.
-NORM_RTOL, NORM_PRODUCTS = 1e-2, 30
-IMAGINARY = 1e-100  # step of the derivatives along the imaginary axis, which have no cancellation
-LOWEST = -300.0  # logarithm of a layer below which it counts as exp(-300): squares stay normal
+NORM_RTOL, NORM_PRODUCTS = 3e-2, 30
 TINY = 1e-300
 
 
@@ -67,9 +69,10 @@ class Flow:
         self.Y, self.b = data.X / np.sqrt(n / d), data.y / np.sqrt(n / d)
         self.outside = 0.0  # |part of b that no w can fit|^2
         if n > d:
-            Q, self.Y = np.linalg.qr(self.Y)
-            rest = self.b - Q @ (Q.T @ self.b)
-            self.outside, self.b = float(rest @ rest), Q.T @ self.b
+            R: Any = np.linalg.qr(np.column_stack([self.Y, self.b]), mode="r")
+            self.Y, self.b = np.ascontiguousarray(R[:d, :d]), R[:d, d].copy()
+            self.outside = float(R[d, d] ** 2)
+        self.padded, self.triangular = padded(self.Y), n > d
         self.norm = _norm(self.Y)
         # stiff integrations take some hundreds of steps and some tens of factorisations
         self.stiff_cost = STIFF_STEPS + STIFF_ROWS * len(self.b)
@@ -87,23 +90,31 @@ class Flow:
 
     def velocity(self, z: np.ndarray) -> np.ndarray:
         """Return dz/dt."""
-        x = self.layers(z)
-        v = self.network.layer_velocity(x, self._gradient(x), self.lam)
-        if self.logarithmic:
-            v /= x
-        return v
+        x, network = self.layers(z), self.network
+        velocity = network.layer_rates if self.logarithmic else network.layer_velocity
+        return velocity(x, self._gradient(x), self.lam)
+
+    def set_stages(
+        self, z: np.ndarray, K: np.ndarray, tableau: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fill in the velocities of an explicit step's stages and return its last two states."""
+        depth = self.network.paired_depth
+        if depth is None:
+            return stages_of(self.velocity, z, K, tableau)
+        paired = (self.padded, self.triangular, self.b, self.lam, depth)
+        return paired_layers.set_stages(z, K, tableau, *paired)
 
     def linearise(self, z: np.ndarray) -> _Jacobian:
         """Return the Jacobian of the velocity at z."""
         x, network = self.layers(z), self.network
         h = self._gradient(x)
         g = network.layer_velocity(x + 0j, h + 1j * IMAGINARY, self.lam).imag / IMAGINARY
-        k = self._weight_derivative(x)
+        k = network.weight_derivative(x)
         B = np.stack(
-            [network.layer_velocity(p, h, self.lam).imag / IMAGINARY for p in _perturbed(x)], axis=1
+            [network.layer_velocity(p, h, self.lam).imag / IMAGINARY for p in perturbed(x)], axis=1
         )
         if self.logarithmic:  # the same in log x: d(v/x)/d log x = (dv/dx) x/x - v/x
-            own = network.layer_velocity(x, h, self.lam) / x
+            own = network.layer_rates(x, h, self.lam)
             B = B * (x[None, :] / x[:, None]) - np.eye(len(x))[:, :, None] * own
             g, k = g / x, k * x
         return _Jacobian(self.Y, self.norm, B, g, k)
@@ -116,9 +127,9 @@ class Flow:
         """
         x = self.layers(z)
         w = self.network.output_weight(x)
-        k = self._weight_derivative(x)
+        k = self.network.weight_derivative(x)
         kx = k * x
-        rounding = ROUNDING / self.tolerance * _length(np.abs(kx).sum(axis=0))
+        rounding = ROUNDING / self.tolerance * math.sqrt(len(x)) * _length(kx.ravel())
         floor = FLOOR * self.scale + rounding + TINY
         residual = self.Y @ w - self.b
         errors = _length(w - self.w_star) + floor
@@ -128,7 +139,7 @@ class Flow:
         k = kx if self.logarithmic else k
 
         def size(defect: np.ndarray) -> float:
-            change = (k * defect).sum(axis=0)
+            change = np.einsum("ld,ld->d", k, defect)
             parts: list[float] = [_length(change) / errors, _length(self.Y @ change) / residuals]
             if len(x) > 1:
                 parts.append(_length((relative * defect).ravel()) / math.sqrt(len(change)))
@@ -137,12 +148,16 @@ class Flow:
 
         return size
 
+    def metric(self, z: np.ndarray) -> np.ndarray | float:
+        """Return the layers where z holds their logarithms, else 1.
+
+        The layers follow a gradient, whose derivative is symmetric, but for weights on the layers;
+        a change of the logarithms times the layers is one of the layers.
+        """
+        return self.layers(z) if self.logarithmic else 1.0
+
     def _gradient(self, x: np.ndarray) -> np.ndarray:
         return self.Y.T @ (self.Y @ self.network.output_weight(x) - self.b)
-
-    def _weight_derivative(self, x: np.ndarray) -> np.ndarray:
-        """Return dw/dlayers, shape (L, d)."""
-        return np.array([self.network.output_weight(p).imag / IMAGINARY for p in _perturbed(x)])
 
 
 class _Jacobian:
@@ -195,11 +210,3 @@ def _norm(Y: np.ndarray) -> float:
             break
         unit = product / square
     return math.sqrt(square)
-
-
-def _perturbed(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield x with one layer after the other moved along the imaginary axis."""
-    for layer in range(len(x)):
-        point = x + 0j
-        point[layer] += 1j * IMAGINARY
-        yield point

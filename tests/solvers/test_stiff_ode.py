@@ -1,15 +1,11 @@
 import numpy as np
 import pytest
 
-from dmft.solvers.stiff_ode import (
-    ERROR,
-    GAMMA,
-    KAPPA,
-    LEADING,
-    ORDER,
-    _difference_matrix,
-    integrate,
-)
+from dmft.solvers import dormand_prince
+from dmft.solvers.backward_steps import ERROR, GAMMA, KAPPA, LEADING, ORDER, difference_matrix
+from dmft.solvers.explicit_steps import Explicit, stages_of
+from dmft.solvers.ode_system import Work
+from dmft.solvers.stiff_ode import integrate
 
 
 class Jacobian:
@@ -31,11 +27,17 @@ class Problem:
         self.tolerance = tolerance
         self.stiff_cost = stiff_cost
 
+    def set_stages(self, z, K, tableau):
+        return stages_of(self.velocity, z, K, tableau)
+
     def linearise(self, z):
         return Jacobian(self.jacobian(z))
 
     def measure(self, z):
         return lambda defect: float(np.max(np.abs(defect))) / self.tolerance
+
+    def metric(self, z):
+        return 1.0
 
 
 def stiff_pair(rate, tolerance, stiff_cost):
@@ -91,7 +93,7 @@ def test_a_change_of_step_keeps_the_interpolating_polynomial():
             [np.diff(values[: j + 1][::-1], j)[-1] if j else values[0] for j in range(k + 1)]
         )
 
-    change = _difference_matrix(k, factor) @ _difference_matrix(k, 1.0)
+    change = difference_matrix(k, factor) @ difference_matrix(k, 1.0)
     assert change.T @ differences(h) == pytest.approx(differences(factor * h), abs=1e-13)
 
 
@@ -117,3 +119,34 @@ def test_blow_up_is_reported():
         pytest.raises(RuntimeError, match="step became too small at t = 1"),
     ):
         integrate(system, np.ones(1), np.array([2.0]))
+
+
+def test_tableau_meets_conditions_of_order_eight_and_its_estimates_theirs():
+    """Bushy and tall trees up to order 8: sum b c^(k-1) = 1/k and sum b A^(k-1) 1 = 1/k!."""
+    A, b = dormand_prince.STAGES, dormand_prince.RESULT
+    assert np.array_equal(A, np.tril(A, -1))
+    nodes = A.sum(axis=1)
+    tall, factorial = np.ones(13), 1.0
+    for k in range(1, 9):
+        assert b @ nodes ** (k - 1) == pytest.approx(1 / k, rel=1e-13)
+        factorial *= k
+        assert b @ tall == pytest.approx(1 / factorial, rel=1e-11)
+        tall = A @ tall
+    for weights, order in ((dormand_prince.THIRD, 3), (dormand_prince.FIFTH, 5)):
+        moments = [weights @ nodes**k for k in range(order + 1)]
+        assert moments[:order] == pytest.approx(np.zeros(order), abs=1e-13)
+        assert abs(moments[order]) > 1e-5
+
+
+def test_explicit_steps_have_order_eight():
+    """z' = -z^2 from 1, z = 1/(1 + t): halving the step divides the error by 2^8."""
+    errors = []
+    for count in (8, 16):
+        system = Problem(lambda z: -(z**2), None, 1e300, 0.0)
+        explicit = Explicit(system, Work(), np.ones(1), -np.ones(1), 2.0 / count)
+        for k in range(1, count + 1):
+            explicit.h = 2.0 / count
+            explicit.step(2.0 * k / count)
+        assert explicit.work.steps == count
+        errors.append(abs(explicit.z[0] - 1 / 3))
+    assert 2**7 < errors[0] / errors[1] < 2**9
