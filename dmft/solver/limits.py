@@ -49,6 +49,11 @@ class Limits:
         memory = require_in_range("max_memory", max_memory, low=LEAST_MEMORY)
         return cls(seconds, (memory - LOADED) / EACH)
 
+    @property
+    def room(self) -> float:
+        """Bytes that are left beside the modules and compiled code."""
+        return self.values * EACH
+
     def deadline(self) -> float:
         """Return the time of `time.monotonic` at which the seconds will have passed."""
         return time.monotonic() + self.seconds

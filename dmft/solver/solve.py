@@ -161,7 +161,7 @@ def solve(
         from dmft.solver.steps import solve_in_steps  # flows do without
 
         _require_unset(problem, grid=grid, rule=rule, continue_from=continue_from)
-        return solve_in_steps(problem, t_max, t_eval, tolerance, seed, limits.seconds, progress)
+        return solve_in_steps(problem, t_max, t_eval, tolerance, seed, limits, progress)
     times = _checked(t_max, t_eval, grid, rule, max_sweeps)
     if continue_from is not None:
         check_continued(continue_from, problem, t_max)

@@ -28,6 +28,7 @@ from dmft.equations.steps import (
     with_step,
 )
 from dmft.problem import Problem
+from dmft.solver.limits import LOADED
 from dmft.solver.step_draws import Modes, exact_draws, random_draws, strata
 from dmft.solvers.normals import LEAST
 
@@ -40,9 +41,12 @@ LARGEST_PATHS = 256 * LEAST
 # each where that was measured, and about 40 K^2 elsewhere: twenty to forty seconds.
 LARGEST_WORK = 2e11
 LINEAR_STEPS = 1500  # of a linear network, whose march then takes a minute
-# Bytes that the systems marched at once may take, and the numbers of one system: for each step of a
-# path its coefficients and values, for each pair of steps response, memory, factor and products.
-CHUNK, EACH_PATH, EACH_STEP = 2.5e8, 16, 12
+# Bytes that the systems marched at once may take: more gain nothing.
+CHUNK = 2.5e8
+# Numbers that one system keeps: for each step of a path its coefficients, values and vectors; for
+# each pair of steps those of response, memory, noise, F and A F, and of the vectors in every stratum.
+# `benchmarks/steps.py memory` prints estimate and peak.
+EACH_PATH, EACH_PAIR, EACH_STRATUM = 16, 9, 4
 # Steps from which larger ones are tried: fewer take less than a second at one per cent.
 MANY_STEPS = 300
 # The coarsest step over 2/(largest eigenvalue at the start), where gradient descent is unstable.
@@ -108,6 +112,8 @@ class Marches:
         Number of the largest steps until the last time, or 0 where steps are as asked for.
     rtol : float
         Relative error wanted.
+    room : float
+        Bytes that marches may take.
     """
 
     problem: Problem
@@ -115,20 +121,23 @@ class Marches:
     step: float
     coarse: int = 0
     rtol: float = 1e-2
+    room: float = math.inf
 
     @classmethod
-    def of(cls, problem: Problem, t: np.ndarray, rtol: float = 1e-2) -> Marches:
+    def of(
+        cls, problem: Problem, t: np.ndarray, rtol: float = 1e-2, room: float = math.inf
+    ) -> Marches:
         """Choose the steps."""
         descent = problem.dynamics
         step = descent.step if isinstance(descent, Descent) else 0.0
         steps = float(t[-1]) / step if step else math.inf
         if descent.rates is None or steps < MANY_STEPS or t[-1] == 0:
-            return cls(problem, t, step, 0, rtol)
+            return cls(problem, t, step, 0, rtol, room)
         network, at = problem.mirror, np.zeros((1, 1))
         D = float(network.hessian_inverse(problem.alpha, problem.lam, at, np.zeros(1))[0, 0])
         edge = 2.0 / (D * (1 + problem.delta**-0.5) ** 2 + problem.lam)
         coarse = max(LEAST_STEPS, math.ceil(float(t[-1]) / (COARSEST * edge)))
-        return cls(problem, t, step, coarse if 8 * coarse < steps else 0, rtol)
+        return cls(problem, t, step, coarse if 8 * coarse < steps else 0, rtol, room)
 
     def finer(self) -> Marches:
         """Return the same with steps of half the size."""
@@ -143,24 +152,44 @@ class Marches:
         """Return the largest number of paths a stratum; 0 if all are too many."""
         steps = float(self.finest + 1)
         if self.problem.mirror.linear:
-            return FIRST_PATHS if steps <= LINEAR_STEPS else 0
+            return FIRST_PATHS if steps <= LINEAR_STEPS and self._bytes(1) <= self.room else 0
         each = SYSTEMS * strata(self.problem) * (steps**3 / 6 + 40 * steps**2)
-        fit = LARGEST_WORK / each / FIRST_PATHS
-        return min(LARGEST_PATHS, FIRST_PATHS * 2 ** math.floor(math.log2(fit))) if fit >= 2 else 0
+        least, most = 2 * FIRST_PATHS, min(LARGEST_PATHS, LARGEST_WORK / each)
+        if most < least or self._bytes(least) > self.room:
+            return 0
+        while 2 * least <= most and self._bytes(2 * least) <= self.room:
+            least *= 2
+        return least
 
-    def most_steps(self) -> int:
-        """Return about the largest number of steps that can be taken."""
+    def require_possible(self) -> None:
+        """Raise ValueError if there are too many steps."""
+        if self.most_paths():
+            return
+        least = 1 if self.problem.mirror.linear else 2 * FIRST_PATHS
+        if self._bytes(least) > self.room:
+            raise ValueError(
+                f"max_memory must be at least {self._bytes(least) + LOADED:.2g} bytes for "
+                f"{self.finest} steps; got {self.room + LOADED:.2g}"
+            )
         if self.problem.mirror.linear:
-            return LINEAR_STEPS
-        paths = SYSTEMS * strata(self.problem) * 2 * FIRST_PATHS
-        return int((6 * LARGEST_WORK / paths) ** (1 / 3))
+            most = LINEAR_STEPS
+        else:
+            most = int((6 * LARGEST_WORK / (SYSTEMS * strata(self.problem) * least)) ** (1 / 3))
+        raise ValueError(
+            f"t_max must be at most about {most} steps for this law of w*, which take some "
+            f"minutes; got {self.finest} steps of {self.t[-1] / self.finest:g}"
+        )
+
+    def _bytes(self, count: int) -> float:
+        """Return about the memory of one system of `count` paths a stratum."""
+        return _bytes(self.problem, self.finest + 1, count)
 
     def round(self, count: int, last: Round | None, rng: int) -> Round:
         """March `count` paths a stratum of every system; of a linear network only one, exactly."""
         levels = self._levels()
         known = last.modes if last is not None else ()
         parts = [
-            _march(level, count, known[i] if i < len(known) else None, rng, self.rtol)
+            _march(level, count, known[i] if i < len(known) else None, rng, self.rtol, self.room)
             for i, level in enumerate(levels)
         ]
         fine = parts[-1]
@@ -202,14 +231,21 @@ def _extrapolated(coarse: np.ndarray, fine: np.ndarray, size: float, step: float
     return fine + (fine - coarse) * (size - step) / size
 
 
-def _march(level: _Level, count: int, modes: Modes | None, rng: int, rtol: float) -> Round:
+def _bytes(problem: Problem, steps: int, count: int) -> float:
+    """Return about the memory of one system."""
+    groups = strata(problem)
+    pairs = EACH_PAIR + EACH_STRATUM * groups
+    return 8.0 * steps * (EACH_PATH * groups * count + pairs * steps)
+
+
+def _march(
+    level: _Level, count: int, modes: Modes | None, rng: int, rtol: float, room: float
+) -> Round:
     """Return the round of one size of steps."""
     problem, steps = level.problem, int(level.steps[-1]) + 1
     if problem.mirror.linear:
         return _values(level, march(problem, steps, exact_draws(problem, steps)), count)
-    paths = strata(problem) * count
-    size = 8.0 * steps * (EACH_PATH * paths + EACH_STEP * steps)
-    chunk = int(np.clip(CHUNK / size, 1, SYSTEMS))
+    chunk = int(np.clip(min(CHUNK, room) / _bytes(problem, steps, count), 1, SYSTEMS))
     parts = []
     for first in range(0, SYSTEMS, chunk):
         systems = range(first, min(first + chunk, SYSTEMS))

@@ -29,6 +29,7 @@ from dmft.dynamics.base import ON_STEP, Descent
 from dmft.limits.stability import BeyondTheEdge, edge_at_start
 from dmft.parallel import single_blas_thread
 from dmft.problem import Problem
+from dmft.solver.limits import Limits
 from dmft.solver.step_rounds import FIRST_PATHS, SYSTEMS, Marches, Round
 from dmft.solver.tolerance import CONTROLLED, Tolerance
 from dmft.step_solution import StepSolution
@@ -53,22 +54,19 @@ def solve_in_steps(
     t_eval: Any,
     tolerance: Tolerance,
     rng: int,
-    seconds: float,
+    limits: Limits,
     progress: Progress | None,
 ) -> StepSolution:
     """Solve a problem whose dynamics is in steps or their noisy limit; see `dmft.solve`."""
-    marches = Marches.of(problem, times_of(problem, t_max, t_eval), tolerance.rtol)
-    if not marches.most_paths():
-        raise ValueError(
-            f"t_max must be at most about {marches.most_steps()} steps for this law of w*, which "
-            f"take a minute; got {marches.finest} steps of {marches.t[-1] / marches.finest:g}"
-        )
+    times = times_of(problem, t_max, t_eval)
+    marches = Marches.of(problem, times, tolerance.rtol, limits.room)
+    marches.require_possible()
     say = progress or (lambda text: None)
     _warn_of_edge(problem)
     with single_blas_thread(), np.errstate(all="ignore"):
         started = time.perf_counter()
         compile_time = compilation.load(compilation.STEPS, say)
-        deadline = time.monotonic() + seconds
+        deadline = limits.deadline()
         marches, rounds = _rounds(marches, tolerance, rng, deadline, say)
         return _solution(marches, rounds, tolerance, rng, started, compile_time)
 
@@ -278,7 +276,7 @@ def _message(marches: Marches, last: Round, worst: float, rtol: float, unstable:
     if not worst <= 1.0:
         return (
             f"The estimated error is {reached:.1e} relative, above rtol = {rtol:.1e}: raise rtol "
-            "or atol, give more time, or shorten t_max."
+            "or atol, give more time or memory, or shorten t_max."
         )
     how = f", extrapolated from up to {marches.finest} steps" if marches.coarse else ""
     return (

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import dmft
+from dmft.solver.step_rounds import FIRST_PATHS, Marches
 
 PROBLEM = dmft.Problem(delta=0.5, sigma2=0.1, dynamics=dmft.SGD(0.1, 0.25, label_noise=0.1))
 
@@ -62,12 +63,24 @@ def test_values_between_steps_are_refused(solution):
         ({"rng": -1}, "rng must be an integer >= 0"),
         ({"grid": "fine"}, "grid must be absent for SGD"),
         ({"t_max": -1.0}, "t_max must satisfy"),
-        ({"t_max": 1e4}, "t_max must be at most about .* steps"),
+        ({"t_max": 1e4}, "max_memory must be at least .* bytes for 100000 steps; got 1e.09"),
+        ({"t_max": 300.0, "max_memory": 1e10}, "t_max must be at most about .* steps"),
+        ({"t_max": 100.0, "max_memory": 3e8}, "max_memory must be at least .* for 1000 steps"),
     ],
 )
 def test_bad_arguments_are_named(arguments, text):
     with pytest.raises(ValueError, match=text):
         dmft.solve(PROBLEM, **{"t_max": 1.0, **arguments})
+
+
+def test_little_memory_takes_systems_one_by_one():
+    times = np.array([0.5, 1.0])
+    together, alone = (
+        Marches.of(PROBLEM, times, room=room).round(FIRST_PATHS, None, 5) for room in (1e9, 2e5)
+    )
+    for name, values in together.values.items():
+        np.testing.assert_allclose(alone.values[name], values, rtol=1e-7, atol=1e-12)
+    assert Marches.of(PROBLEM, times, room=2e5).most_paths() < 32 * FIRST_PATHS
 
 
 def test_unstable_training_is_a_result():
