@@ -80,7 +80,7 @@ def plain_march(inside, steps=11, paths=8000, step=0.1, batch=0.2):
     delta, sigma2, nu, rng = 0.5, 0.1, 1 / batch - 1, np.random.default_rng(4)
     w_star = (np.arange(paths) < 0.1 * paths).astype(float)
     u, v = np.ones((2, paths))
-    theta, z, A = np.empty((steps, paths)), np.empty((steps, paths)), np.eye(steps)
+    theta, A = np.empty((steps, paths)), np.eye(steps)
     R, V = np.zeros((steps, steps)), np.zeros(steps)
     du, dv = np.zeros((2, steps, paths))  # responses of u_k, v_k to the fields f_j
     dh = np.zeros((steps, steps, paths))
