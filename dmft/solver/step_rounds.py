@@ -44,7 +44,7 @@ LINEAR_STEPS = 1500  # of a linear network, whose march then takes a minute
 # Bytes that the systems marched at once may take: more gain nothing.
 CHUNK = 2.5e8
 # Numbers that one system keeps: for each step of a path its coefficients, values and vectors; for
-# each pair of steps those of response, memory, noise, F and A F, and of the vectors in every stratum.
+# each pair of steps response, memory, noise, F and A F, and what the vectors hold of each stratum.
 # `benchmarks/steps.py memory` prints estimate and peak.
 EACH_PATH, EACH_PAIR, EACH_STRATUM = 16, 9, 4
 # Steps from which larger ones are tried: fewer take less than a second at one per cent.
