@@ -8,11 +8,10 @@ import pstats
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-GROUPS = ("path solves", "responses", "kernels, linear algebra", "rest")
+GROUPS = ("sums over paths", "kernels, linear algebra", "rest")
 COMPILED = {
-    "solvers/volterra.py": GROUPS[0],
+    "solvers/families.py": GROUPS[0],
     "solvers/panels.py": GROUPS[0],
-    "solvers/responses.py": GROUPS[1],
 }
 LINEAR_ALGEBRA = (
     "linalg",
@@ -73,5 +72,5 @@ def group(file: str, name: str) -> str:
         if file.endswith(end):
             return name_of_group
     if any(part in file for part in LINEAR_ALGEBRA):
-        return GROUPS[2]
-    return GROUPS[2] if "/dmft/" in file and name in LINEAR_FUNCTIONS else GROUPS[3]
+        return GROUPS[1]
+    return GROUPS[1] if "/dmft/" in file and name in LINEAR_FUNCTIONS else GROUPS[2]

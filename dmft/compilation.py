@@ -19,8 +19,8 @@ FLOW = tuple(
     f"dmft.solvers.{name}"
     for name in (
         "causal_operators",
+        "families",
         "principal_modes",
-        "responses",
         "scalar_maps",
         "stretching",
         "volterra",

@@ -153,7 +153,7 @@ def _take_step(columns, first, p, H, w, D, step, damping, bounds):
 
 
 @njit(**INNER)
-def _solve_panel(code, parameters, table, columns, first, p, known, H, w, D, work, used):
+def solve_panel(code, parameters, table, columns, first, p, known, H, w, D, work, used):
     """Solve H = known + K phi(H) on the panel that starts at node `first`; H holds the guess.
 
     The exponential of the map makes a plain Newton step from its flat part overshoot by far. The
@@ -192,7 +192,7 @@ def _solve_panel(code, parameters, table, columns, first, p, known, H, w, D, wor
 
 
 @njit(**INNER)
-def _continue_guess(H, first, p):
+def continue_guess(H, first, p):
     """Start a panel without a guess from where the path has come."""
     absent = load(H, first) == 0.0
     for i in range(first, first + p):
@@ -216,9 +216,9 @@ def _solve_chunk(code, parameters, table, columns, p, nodes, U, H, w, D, iterati
             for i in range(p):
                 store(known, i, gather(U, begin, first + i))
             if first > 0:
-                _continue_guess(lanes_H, first, p)
+                continue_guess(lanes_H, first, p)
             add_history(columns, first, p, nodes, START, first, lanes_w, START, known)
-            used = _solve_panel(
+            used = solve_panel(
                 code,
                 parameters,
                 table,

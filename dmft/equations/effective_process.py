@@ -250,56 +250,42 @@ class EffectiveProcess:
         self, part: Part, batch: slice, family: Family, K: np.ndarray, total: Averages
     ) -> None:
         """Add the averages over a batch of paths to the total."""
-        from dmft.solvers import responses  # numba is imported only when a solve starts
+        from dmft.solvers import families  # numba is imported only when a solve starts
 
-        drive = family.drive
-        z = part.z[batch, : drive.scales.size]
-        weights, rest, target = part.weights[batch], part.rest[batch], part.means[batch]
-        w, D = self._paths(part, batch, family, K)
+        drive, coordinate = family.drive, family.coordinate
+        z, H = part.z[batch, : drive.scales.size], part.H[batch]
+        weights, rest, shift = part.weights[batch], part.rest[batch], part.means[batch]
+        used = z.shape[1]
         sampled = np.zeros(drive.scales.size, dtype=bool)
-        sampled[: z.shape[1]] = part.sampled[: z.shape[1]]
+        sampled[:used] = part.sampled[:used]
         # what the rule leaves at zero acts to first order on the paths that carry it
         carried = ~sampled & self._counts(drive) & bool(rest.any())
-        root = np.ascontiguousarray(drive.modes[:, carried])
-        cutoff = INACTIVE / self.grid.t_max
-        A, moved, square = responses.mean_response(
-            K, self.grid.stages, D, weights, root, rest, cutoff
+        sampled_target = np.where(sampled, drive.target_modes, 0.0)
+        target = shift + z @ sampled_target[:used] if part.std > 0 else shift
+        paths = families.Paths(z, shift, target, weights, part.odd_weights[batch], rest, H)
+        sums, iterations = families.family_averages(
+            coordinate.map,
+            K,
+            self.grid.stages,
+            drive.modes[:, :used],
+            drive.k,
+            (coordinate.w, coordinate.D),
+            paths,
+            drive.modes[:, carried],
+            INACTIVE / self.grid.t_max,
         )
-        total.A[:] += A
-        total.C_w[1:, 1:] += square
-        mass = weights.sum()
-        if part.std > 0:
-            sampled_target = np.where(sampled, drive.target_modes, 0.0)
-            target = target + z @ sampled_target[: z.shape[1]]
-            total.C_w[:] += mass * max(part.std**2 - sampled_target @ sampled_target, 0.0)
-            shared = np.concatenate([[0.0], moved @ drive.target_modes[carried]])
-            total.C_w[:] += shared[:, None] + shared
-            total.overlap[:] -= shared
-        theta = np.empty((len(w), self.grid.size + 1))
-        theta[:, 0], theta[:, 1:] = family.coordinate.w, w
-        total.mean_w[:] += part.odd_weights[batch] @ theta
-        total.overlap[:] += (weights * target) @ theta
-        theta -= target[:, None]
-        total.C_w[:] += (weights[:, None] * theta).T @ theta
-        total.mean_D[0] += family.coordinate.D * mass
-        total.mean_D[1:] += weights @ D
-
-    def _paths(
-        self, part: Part, batch: slice, family: Family, K: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Solve a batch of paths; return w and D at the nodes, shape (M, N)."""
-        from dmft.solvers import volterra
-
-        drive = family.drive
-        z, H = part.z[batch, : drive.scales.size], part.H[batch]
-        U = z @ drive.modes[:, : z.shape[1]].T
-        U -= part.means[batch, None] * drive.k
-        w, D, iterations = volterra.solve_paths(*family.coordinate.map, K, self.grid.stages, U, H)
         failed = iterations < 0
         if failed.any():
             self.failed_paths += int(np.count_nonzero(failed))
             H[failed] = 0.0
-        return w, D
+        for name in ("C_w", "A", "mean_w", "overlap", "mean_D"):
+            getattr(total, name)[:] += getattr(sums, name)
+        if part.std > 0:
+            unsampled = max(part.std**2 - sampled_target @ sampled_target, 0.0)
+            total.C_w[:] += weights.sum() * unsampled
+            shared = np.concatenate([[0.0], sums.moved @ drive.target_modes[carried]])
+            total.C_w[:] += shared[:, None] + shared
+            total.overlap[:] -= shared
 
     def _counts(self, drive: Drive) -> np.ndarray:
         """Return which modes count, to first order, for the correlations of w and target."""

@@ -8,8 +8,8 @@ from dmft.networks.product import Product
 from dmft.networks.table import mirror_table
 from dmft.solvers import panels
 from dmft.solvers.collocation import Grid
+from dmft.solvers.families import Paths, family_averages
 from dmft.solvers.map_codes import HYPERBOLIC, LINEAR, POWER, TABLE
-from dmft.solvers.responses import mean_response
 from dmft.solvers.scalar_maps import evaluate
 from dmft.solvers.volterra import solve_paths
 
@@ -231,12 +231,31 @@ def dense_response(K, D, weights):
     )
 
 
+LEAST = 1e-18  # in place of D = 0, which no path of the map below has
+
+
+def mean_response(K, p, D, weights, root, carried, cutoff):
+    """Sums over paths of the map -e^c sinh(H), e^c cosh(H) = D, of drives that they solve."""
+    D = np.maximum(D, LEAST)
+    scale = 0.5 * D.min(axis=0)
+    H = np.arccosh(D / scale)
+    U = H + (scale * np.sinh(H)) @ K.T
+    mirror = HYPERBOLIC, np.repeat(np.log(scale)[:, None], 2, axis=1), NO_TABLE
+    size, none = len(K), np.zeros(len(D))
+    paths = Paths(U, none, none, weights, none, carried, H)
+    modes = np.eye(size)
+    sums, used = family_averages(mirror, K, p, modes, np.zeros(size), (0, 1), paths, root, cutoff)
+    assert np.all(used > 0)
+    w = -scale * np.sinh(np.arccosh(D / scale))
+    square = sums.C_w[1:, 1:] - (weights[:, None] * w).T @ w
+    return sums.A, sums.moved, square
+
+
 def response(K, p, D, weights, cutoff):
     """The mean response alone."""
     none = np.zeros(len(weights))
-    mean, moved, square = mean_response(K, p, D, weights, np.empty((len(K), 0)), none, cutoff)
+    mean, moved, _ = mean_response(K, p, D, weights, np.empty((len(K), 0)), none, cutoff)
     assert moved.shape == (len(K), 0)
-    assert not np.any(square)
     return mean
 
 
@@ -265,7 +284,7 @@ def test_small_noise_on_the_drive_is_dense_linear_algebra(stages, paths, rank):
     D[::2, stages : 2 * stages] = 0.0
     root = rng.standard_normal((grid.size, rank))
     weights, carried = rng.standard_normal((2, paths))
-    carried[: paths // 2] = 0.0
+    carried[: paths // 2], weights[paths // 2 :] = 0.0, 0.0  # the squares of the others are large
     mean, moved, square = mean_response(K, stages, D, weights, root, carried, 0.0)
     moves = [dense_response(K, d[None], [1.0]) @ root for d in D]
     expected = sum(c * move @ move.T for c, move in zip(carried, moves, strict=True))
@@ -320,7 +339,7 @@ def test_inactive_panels_are_left_out(stages):
     exact = dense_response(K, D, weights)
     found = response(K, stages, D, weights, 1e-12)
     np.testing.assert_allclose(found, exact, atol=1e-11 * np.max(np.abs(exact)))
-    np.testing.assert_array_equal(response(K, stages, 0 * D, weights, 0.0), 0.0)
+    np.testing.assert_array_equal(response(K, stages, 0 * D, weights, 1e-12), 0.0)
     # a panel is out as a whole or not at all: one large D keeps its neighbours below the cutoff
     mixed = np.where(np.arange(grid.size) % stages == 0, 0.5, 1e-2)[None, :]
     found = response(K, stages, mixed, np.ones(1), 0.1)
@@ -332,7 +351,7 @@ def test_cutoff_is_relative_to_nothing_else():
     grid = geometric_grid(3, 4)
     K = memory(grid, 0.4)
     D = np.repeat([0.3, 5.0, 0.3], 4)[None, :]
-    found = response(K, 4, D, np.ones(1), 0.3)
+    found = response(K, 4, D, np.ones(1), 0.3 * (1 + 1e-9))
     middle = slice(4, 8)
     expected = np.zeros((12, 12))
     expected[middle, middle] = dense_response(K[middle, middle], D[:, middle], [1.0])
@@ -347,7 +366,7 @@ def test_response_is_the_derivative_of_paths_in_their_drive(code, parameters, ta
     K = memory(grid, 0.3)
     U = drives(grid, 1, 2.0)
     H = np.zeros_like(U)
-    _, D, _ = solve_paths(code, parameters, table, K, 4, U, H)
+    solve_paths(code, parameters, table, K, 4, U, H)
     step = 1e-5
     bumps = step * np.eye(grid.size)
     moved = [
@@ -355,7 +374,10 @@ def test_response_is_the_derivative_of_paths_in_their_drive(code, parameters, ta
         for s in (1, -1)
     ]
     derivative = (moved[0] - moved[1]).T / (2 * step)
-    found = response(K, 4, D, np.ones(1), 0.0)
+    nothing = np.zeros(1)
+    paths = Paths(U, nothing, nothing, np.ones(1), nothing, nothing, H)
+    arguments = np.eye(grid.size), np.zeros(grid.size), (0.0, 1.0), paths, np.empty((grid.size, 0))
+    found = family_averages((code, parameters, table), K, 4, *arguments)[0].A
     scale = np.max(np.abs(found))
     np.testing.assert_allclose(found, -derivative, atol=2e-5 * scale)
 
@@ -372,8 +394,9 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
         monkeypatch.setattr(panels, "THREADS", threads)
         H = np.zeros_like(U)
         w, D, iterations = solve_paths(HYPERBOLIC, parameters, NO_TABLE, K, 4, U, H)
-        averages = mean_response(K, 4, D, weights, root, np.abs(weights), 1e-12)
-        results.append((H, w, D, iterations, *averages))
+        results.append(
+            (H.copy(), w, D, iterations, *mean_response(K, 4, D, weights, root, H[:, 0], 0.0))
+        )
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -386,3 +409,35 @@ def test_panel_matrices_need_no_pivoting(stages):
     for D in np.exp(rng.uniform(-8, 8, (200, stages))):
         matrix = np.eye(stages) + A * D
         assert all(np.linalg.det(matrix[:k, :k]) > 0 for k in range(1, stages + 1))
+
+
+@pytest.mark.parametrize("paths", [1, 13, 150])
+@pytest.mark.parametrize(("code", "parameters", "table"), MAPS)
+def test_sums_over_paths_are_those_of_their_values(code, parameters, table, paths):
+    grid = geometric_grid(4, 4, t_max=4.0)
+    rng = np.random.default_rng(9)
+    K, parameters = memory(grid, 0.3), parameters(grid.size)
+    modes = drives(grid, 3, 1.0, seed=2).T.copy()
+    z, k = rng.standard_normal((paths, 3)), 0.3 * grid.nodes
+    shift, target, weights, odd = rng.standard_normal((4, paths))
+    H = np.zeros((paths, grid.size))
+    U = z @ modes.T - shift[:, None] * k
+    w, D, _ = solve_paths(code, parameters, table, K, 4, U, H.copy())
+    family = Paths(z, shift, target, weights, odd, np.zeros(paths), H)
+    mirror, none = (code, parameters, table), np.empty((grid.size, 0))
+    sums, used = family_averages(mirror, K, 4, modes, k, (0.7, 0.2), family, none)
+    assert np.all(used > 0)
+    np.testing.assert_allclose(H, U + w @ K.T, atol=1e-9)
+    w = np.column_stack([np.full(paths, 0.7), w])
+    D = np.column_stack([np.full(paths, 0.2), D])
+    theta = w - target[:, None]
+    expected = {
+        "C_w": (weights[:, None] * theta).T @ theta,
+        "mean_w": odd @ w,
+        "overlap": (weights * target) @ w,
+        "mean_D": weights @ D,
+        "A": dense_response(K, D[:, 1:], weights),
+    }
+    for name, value in expected.items():
+        allowed = 1e-7 * np.abs(value).max() + 1e-9  # Newton steps leave their squares
+        np.testing.assert_allclose(getattr(sums, name), value, atol=allowed, err_msg=name)

@@ -12,7 +12,7 @@ from dmft.solver import cheap_map
 from dmft.solver import limits as solver_limits
 from dmft.solver.noise_correction import LEFT, SUDDEN, left_share
 from dmft.solver.solve import solve
-from dmft.solvers import volterra
+from dmft.solvers import families
 
 DEFAULT = dmft.Problem(delta=0.5, alpha=1.0, lam=0.1, sigma2=0.1)
 # test_error(10) and train_error(10) of DEFAULT, converged to 1e-9 by rules of increasing size
@@ -112,13 +112,13 @@ def test_errors_by_source_add_up_to_the_estimate(default_solution):
 
 @pytest.mark.parametrize("network", ["diagonal", "linear"])
 def test_unsolved_paths_of_the_grid_that_gives_the_result_are_reported(monkeypatch, network):
-    solve_paths = volterra.solve_paths
+    family_averages = families.family_averages
 
-    def failing(code, parameters, table, K, stages, U, H):
-        w, D, iterations = solve_paths(code, parameters, table, K, stages, U, H)
-        return w, D, np.full_like(iterations, -1) if stages >= 9 else iterations
+    def failing(mirror, K, stages, *arguments):
+        sums, iterations = family_averages(mirror, K, stages, *arguments)
+        return sums, np.full_like(iterations, -1) if stages >= 9 else iterations
 
-    monkeypatch.setattr(volterra, "solve_paths", failing)
+    monkeypatch.setattr(families, "family_averages", failing)
     solution = solve(dataclasses.replace(DEFAULT, network=network), 10.0, rtol=1e-2)
     assert solution.grid.stages == 9
     assert solution.stats["failed_paths"] > 0
