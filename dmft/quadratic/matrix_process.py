@@ -35,13 +35,18 @@ from dmft.quadratic.gaussian_modes import CausalFactor, Span, as_rows
 from dmft.quadratic.problem import QuadraticProblem
 from dmft.quadratic.start import free_rotation, wishart_eigenvalues
 from dmft.quadratic.tangent import TangentPanel, adjoint, mixed, symmetrised
-from dmft.solvers.collocation import Grid, integration_block
-from dmft.solvers.fixed_point import iterate
+from dmft.solvers.collocation import Grid, integration_block, lagrange_matrix, radau_nodes
+from dmft.solvers.fixed_point import FixedPoint, iterate
 
 # Largest Newton step relative to Z. On panels much wider than the relaxation time a start that is
 # off by more than a half led to a force that makes W grow without bound: 2 of 4 samples of N = 20
 # at alpha = 0.3, widths 0.7 and 0.5 on the last panel before t = 10; with 0.1, none of them.
 LONGEST_STEP = 0.1
+# A panel whose fixed point is not found within so many sweeps, 3 to 14 being usual, is solved by
+# way of panels of a quarter and a half of its width: less of a stiff flow that is started far off
+# is forgotten on these, so that the first force is less wrong.
+FIRST_TRY = 16
+SHARES = (0.25, 0.5, 1.0)
 # Error of a tangent flow over the last change of the fixed point that it serves: an inexact Newton
 # method. At 0.03 samples took as many sweeps as at 0.003, at 0.1 some did not converge. The floor
 # is what single precision can do.
@@ -153,7 +158,7 @@ class _March:
         """Solve one panel and keep its nodes."""
         step = _Panel(self, panel)
         with np.errstate(all="ignore"):
-            found = iterate(step.image, step.rows, step.distance, tolerance, max_sweeps, memory=4)
+            found = step.solve(tolerance, max_sweeps)
         self.sweeps = max(self.sweeps, len(found.history))
         self.success &= found.success
         self.finite = bool(np.isfinite(found.change))
@@ -201,13 +206,41 @@ class _Panel:
         """Draw the panel's forces and extrapolate into it."""
         self.march, p = march, march.grid.stages
         self.first, self.last = panel * p, (panel + 1) * p
-        self.a = np.diff(march.grid.edges)[panel] * integration_block(p)
+        self.whole = self.a = np.diff(march.grid.edges)[panel] * integration_block(p)
         self.excess = self._extrapolated()
         self.X = np.repeat(self._last_answer()[None], p, axis=0)
         self.rows = self._first_rows().ravel()
-        self.basis: np.ndarray | None = None
-        self.rest, self.change = math.inf, 1.0
         self._draw_forces()
+
+    def solve(self, tolerance: float, max_sweeps: int) -> FixedPoint:
+        """Return the fixed point, if need be by way of those of narrower panels."""
+        found = self._fixed_point(tolerance, min(max_sweeps, FIRST_TRY))
+        if found.success or max_sweeps <= FIRST_TRY:
+            return found
+        p = self.last - self.first
+        self.excess = np.repeat(self.march.excess[self.first][None], p, axis=0)
+        self.X = np.repeat(self._last_answer()[None], p, axis=0)
+        self.rows = self._first_rows().ravel()
+        for share in SHARES:
+            self.a = share * self.whole
+            found = self._fixed_point(tolerance, max_sweeps)
+            if not found.success or share == 1:
+                break
+            self._widen(found.x)
+        return found
+
+    def _widen(self, rows: np.ndarray) -> None:
+        """Begin on a panel twice as wide, constant beyond the one that is solved."""
+        march, first, c = self.march, self.first, radau_nodes(self.last - self.first)
+        move = lagrange_matrix(np.concatenate([[0.0], c]), np.minimum(2 * c, 1.0))
+        before = march.R[first - 1, : self.last] if first else np.zeros(self.last)
+        self.excess = mixed(move, np.concatenate([march.excess[first : first + 1], self.excess]))
+        self.X = mixed(move, np.concatenate([self._last_answer()[None], self.X]))
+        self.rows = (move @ np.vstack([before, rows.reshape(len(c), -1)])).ravel()
+
+    def _fixed_point(self, tolerance: float, max_sweeps: int) -> FixedPoint:
+        self.basis, self.rest, self.change = None, math.inf, 1.0
+        return iterate(self.image, self.rows, self.distance, tolerance, max_sweeps, memory=4)
 
     def image(self, rows: np.ndarray) -> np.ndarray:
         """Take a Newton step for Z and return the rows of R_Z that follow from those given."""
@@ -215,7 +248,7 @@ class _Panel:
         march.R[first:last, :last] = rows.reshape(-1, last)
         march.correlate(first + 1, self.excess)
         F = self._residual_response()
-        self.M = self._force(F)
+        self.M = self._drift(F) + self._noise(F)
         A = self.M + 2 * march.problem.lam * np.eye(march.size)
         self.W = self._layers(A)
         Z = self.W @ adjoint(self.W)
@@ -276,16 +309,17 @@ class _Panel:
         new, all_forces = (as_rows(Y).reshape(len(Y), -1) for Y in (self.X, B))
         return (new @ all_forces.T).astype(float) / (B[0].size)
 
-    def _force(self, F: np.ndarray) -> np.ndarray:
-        """Return M on the panel's nodes, shape (p, c, N, N)."""
-        march, first, last = self.march, self.first, self.last
-        rank = march.factor.rank
-        L = march.factor.rows[1 : last + 1, :rank]
-        noise = mixed(F @ L / math.sqrt(march.problem.alpha), march.modes[:rank])
+    def _drift(self, F: np.ndarray) -> np.ndarray:
+        """Return 2 int R_f (Z - Z*) on the panel's nodes, shape (p, c, N, N)."""
+        first, past = self.first, self.march.excess[1 : self.first + 1]
         drift = mixed(2 * F[:, first:], self.excess)
-        if first:
-            drift += mixed(2 * F[:, :first], march.excess[1 : first + 1])
-        return drift + noise
+        return drift + mixed(2 * F[:, :first], past) if first else drift
+
+    def _noise(self, F: np.ndarray) -> np.ndarray:
+        """Return N on the panel's nodes, shape (p, c, N, N)."""
+        march, rank = self.march, self.march.factor.rank
+        L = march.factor.rows[1 : self.last + 1, :rank]
+        return mixed(F @ L / math.sqrt(march.problem.alpha), march.modes[:rank])
 
     def _layers(self, A: np.ndarray) -> np.ndarray:
         """Return W on the nodes: W_i + sum_j a_ij A_j W_j = W(0), shape (p, c, N, rank)."""
