@@ -106,6 +106,8 @@ class Trajectory(Result):
     texts: ClassVar[Mapping[str, str]]
     simulated: ClassVar[bool] = False  # Whether errors are standard errors over seeds.
     time_text: ClassVar[str] = "time in the unit du/dt = -(d/2) dL/du"
+    time_label: ClassVar[str] = r"time $t$  (unit: $\dot u = -\frac{d}{2}\, \partial L/\partial u$)"
+    errors_label: ClassVar[str] = r"$|w - w^*|^2/2d$,   $|y - Xw|^2/2n$"
     value_text: ClassVar[str] = ""
     error_prefix: ClassVar[str] = "error_of_"
     error_text: ClassVar[str] = "estimated absolute error of: "

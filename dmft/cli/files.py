@@ -48,10 +48,14 @@ def _figure(files: Sequence[str], quantity: str) -> Any:
 
 def run_figure(arguments: Namespace) -> int:
     """Draw a figure of the literature."""
+    from dmft.figures import quadratic
     from dmft.figures.presets import PRESETS, draw
 
+    if arguments.name in quadratic.PICTURES:
+        return _quadratic_figure(arguments)
     if arguments.name not in PRESETS:
-        raise ValueError(f"figure must be one of {', '.join(PRESETS)}; got {arguments.name!r}")
+        known = ", ".join((*PRESETS, *quadratic.PICTURES))
+        raise ValueError(f"figure must be one of {known}; got {arguments.name!r}")
     picture = require_picture(arguments.out)
     names = ("full", "delta", "alpha", "lam", "dimension", "seeds", "rtol")
     with Reporter(arguments.progress) as reporter:
@@ -61,6 +65,25 @@ def run_figure(arguments: Namespace) -> int:
             **{name: getattr(arguments, name) for name in names},
             rng=arguments.seed,
             progress=reporter.stage,
+        )
+    print(f"wrote {picture}")
+    return DONE
+
+
+def _quadratic_figure(arguments: Namespace) -> int:
+    """Draw a figure of quadratic networks, whose problems are its own."""
+    from dmft.figures import quadratic
+
+    picture = require_picture(arguments.out)
+    for name in ("full", "delta", "alpha", "lam"):
+        if getattr(arguments, name):
+            raise ValueError(f"{arguments.name} does not take --{name}")
+    names = ("dimension", "seeds", "rtol")
+    options = {name: getattr(arguments, name) for name in names}
+    options = {name: value for name, value in options.items() if value is not None}
+    with Reporter(arguments.progress) as reporter:
+        quadratic.draw(
+            arguments.name, picture, **options, rng=arguments.seed, progress=reporter.stage
         )
     print(f"wrote {picture}")
     return DONE

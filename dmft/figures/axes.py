@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmft.storage import replace_file
+from dmft.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +46,12 @@ LABELS = {
     "C_r": "$C_r(t, s)$",
     "R_w": "$R_w(t, s)$",
     "R_r": "$R_r(t, s)$ without its delta function",
+    "C_Z": "$C_Z(t, s)$",
+    "C_f": "$C_f(t, s)$",
+    "R_Z": "$R_Z(t, s)$",
+    "R_f": "$R_f(t, s)$ without its delta function",
 }
-TIME = r"time $t$  (unit: $\dot u = -\frac{d}{2}\, \partial L/\partial u$)"
+TIME = Trajectory.time_label
 
 
 def legend_entries(ax: Axes) -> tuple[list[Any], list[str]]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmft.comparison import SINGLE, Report, compare
-from dmft.equations.observables import TWO_TIME
 from dmft.figures.axes import (
     COLOURS,
     LABELS,
@@ -85,7 +84,7 @@ def plot_errors(result: Trajectory, ensemble: Ensemble | None = None, ax: Any = 
     errors = np.array([result.values[name][shown] for name in ("test_error", "train_error")])
     set_error_axis(ax, errors)
     _draw_floors(ax, result, shown)
-    ax.set_ylabel(r"$|w - w^*|^2/2d$,   $|y - Xw|^2/2n$")
+    ax.set_ylabel(result.errors_label)
     ax.legend(*legend_entries(ax), frameon=False)
     return ax
 
@@ -246,8 +245,9 @@ def plot_quantity(result: Trajectory, quantity: str = "errors", ax: Any = None) 
         raise ValueError(f"{quantity} needs a solution; got a {result.kind}")
     if quantity in PICTURES:
         return PICTURES[quantity](result, ax=ax)
-    if quantity not in TWO_TIME:
-        known = (*PICTURES, *TWO_TIME)
+    maps = [name for name in result.values if name not in result.one_time_names()]
+    if quantity not in maps:
+        known = (*PICTURES, *maps)
         raise ValueError(f"quantity must be one of {', '.join(known)}; got {quantity!r}")
     return plot_correlation(result, quantity, ax)
 
@@ -265,7 +265,7 @@ def _draw_functions(ax: Axes, result: Trajectory, names: Sequence[str]) -> np.nd
             ax.fill_between(t, f - half, f + half, color=COLOURS[name], alpha=0.25, linewidth=0)
         ax.plot(t, f, color=COLOURS[name], linewidth=1.8, label=LABELS[name])
     finish(ax)
-    ax.set_xlabel(TIME)
+    ax.set_xlabel(result.time_label)
     return shown
 
 

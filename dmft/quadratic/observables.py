@@ -22,3 +22,5 @@ TEXTS = {
 
 TIME = "time in the unit dW/dt = -d dL/dW"
 REFERENCE = "arXiv:2601.10483"
+TIME_LABEL = r"time $t$  (unit: $\dot W = -d\, \partial L/\partial W$)"
+ERRORS_LABEL = r"Tr$[(Z - Z^*)^2]/2d$,   $\sum_k r_k^2/4n$"

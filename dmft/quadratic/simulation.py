@@ -20,7 +20,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from dmft import parallel
-from dmft.quadratic.observables import REFERENCE, TEXTS, TIME
+from dmft.quadratic.observables import (
+    ERRORS_LABEL,
+    REFERENCE,
+    TEXTS,
+    TIME,
+    TIME_LABEL,
+)
 from dmft.quadratic.problem import QuadraticProblem
 from dmft.quadratic.sensing import GaussianSensing, RankOneSensing, Sensing
 from dmft.storage import Group, Record, Variable, configuration_of
@@ -71,6 +77,8 @@ class QuadraticEnsemble(Trajectory):
 
     texts: ClassVar[Mapping[str, str]] = TEXTS
     time_text: ClassVar[str] = TIME
+    time_label: ClassVar[str] = TIME_LABEL
+    errors_label: ClassVar[str] = ERRORS_LABEL
     simulated: ClassVar[bool] = True
     value_text: ClassVar[str] = "mean over seeds: "
     error_prefix: ClassVar[str] = "standard_error_of_"

@@ -9,7 +9,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from dmft.quadratic.averages import MatrixAverages, one_time_functions, two_time_functions
-from dmft.quadratic.observables import ONE_TIME, REFERENCE, RESPONSES, TEXTS, TIME, TWO_TIME
+from dmft.quadratic.observables import (
+    ERRORS_LABEL,
+    ONE_TIME,
+    REFERENCE,
+    RESPONSES,
+    TEXTS,
+    TIME,
+    TIME_LABEL,
+    TWO_TIME,
+)
 from dmft.quadratic.problem import QuadraticProblem
 from dmft.solvers.collocation import Grid
 from dmft.storage import Group, Record, Variable, configuration_of
@@ -80,6 +89,8 @@ class QuadraticSolution(Trajectory):
 
     texts: ClassVar[Mapping[str, str]] = TEXTS
     time_text: ClassVar[str] = TIME
+    time_label: ClassVar[str] = TIME_LABEL
+    errors_label: ClassVar[str] = ERRORS_LABEL
 
     def __post_init__(self) -> None:
         """Check the times and make all arrays read-only."""
