@@ -47,7 +47,7 @@ class Task:
     seed: int
     note: Callable[[str], None]
 
-    def runs(self, problem: QuadraticProblem, t: Sequence[float]) -> QuadraticEnsemble:
+    def runs(self, problem: QuadraticProblem, t: Any) -> QuadraticEnsemble:
         """Simulate one problem."""
         self.note(f"simulation of {problem}")
         return simulate(problem, t, self.dimension, self.seeds, self.seed, rtol=1e-3, workers=1)

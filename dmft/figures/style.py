@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from dmft.figures.base import Preset, Run
+    from dmft.figures.quadratic import Picture
 
 PALETTE = ("#1f5fa8", "#d1601d", "#2f8f5b", "#8a55a8", "#7a6a2b", "#b03060")
 TEST, TRAIN = r"test error  $|w - w^*|^2/2d$", r"train error  $|y - Xw|^2/2n$"
@@ -37,7 +38,7 @@ def require_matplotlib() -> None:
         raise ImportError("pictures need matplotlib: pip install dmft[plot]")
 
 
-def new_figure(preset: Preset, size: tuple[float, float]) -> Any:
+def new_figure(preset: Preset | Picture, size: tuple[float, float]) -> Any:
     """Return a figure with the title of its preset, without pyplot."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -210,6 +210,7 @@ class _Panel:
         self.excess = self._extrapolated()
         self.X = np.repeat(self._last_answer()[None], p, axis=0)
         self.rows = self._first_rows().ravel()
+        self.basis: np.ndarray | None = None
         self._draw_forces()
 
     def solve(self, tolerance: float, max_sweeps: int) -> FixedPoint:
