@@ -75,6 +75,7 @@ _HOME = {
     "largest_stable_step": "limits.stability",
     "sharpness": "limits.stability",
     "effective_decay": "limits.stability",
+    "label_noise_limit": "limits.stability",
     "saddle_to_saddle": "limits.saddles",
 }
 

@@ -1,11 +1,11 @@
 """Solve training in steps: more paths until independent sets of them agree.
 
     repeat:  march `SYSTEMS` independent systems of n paths a stratum     (`dmft.equations.steps`)
-             error = spread of their mean + what it changed, beyond chance, from the last n
+             error = spread of their mean, and a share of what it changed from the last n
              stop if that meets the tolerance, or if the work would exceed its bound
 
 The averages of one system are biased by O(1/n), since kernels that are averages over its paths
-enter nonlinearly; where that shows, the change from the smaller n bounds it. The first, smallest
+enter nonlinearly; the change from the smaller n tells its size. The first, smallest
 march also finds the directions of noise in which the paths vary most, along which the next ones put
 their nodes. A linear network needs one march of a few paths, which is exact.
 
@@ -173,18 +173,17 @@ def _values_and_errors(
 
 
 def _sampling_error(rounds: list[Round], name: str, value: np.ndarray) -> np.ndarray:
-    """Return the error of the mean, and the bias of order 1/n where it shows.
+    """Return the error of the mean and what is left of the change from the round before.
 
-    That is where the mean has changed by more than the errors of the two rounds explain.
+    That is the share 1/growth of it, for bias that all systems have: measured, the error of a round
+    falls by more than the paths grow.
     """
     last = _error_of_mean(rounds[-1].values[name])
     if len(rounds) == 1:
         return last + np.inf
     before = rounds[-2]
     change = np.abs(value - before.mean(name))
-    explained = np.hypot(last, _error_of_mean(before.values[name]))
-    growth = rounds[-1].count / before.count
-    return last + np.maximum(change - explained, 0.0) / (growth - 1.0)
+    return np.hypot(last, change * (before.count / rounds[-1].count))
 
 
 def _error_of_mean(values: np.ndarray) -> np.ndarray:

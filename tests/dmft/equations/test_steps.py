@@ -84,6 +84,34 @@ def test_nesterov_without_momentum_is_gradient_descent():
         np.testing.assert_allclose(value, reference[name], rtol=1e-10, atol=1e-14)
 
 
+def test_heavy_ball_with_little_momentum_is_gradient_descent():
+    reference = values_of(dmft.GradientDescent(0.2, momentum=0.0))
+    for momentum, size in ((1e-6, 1e-6), (2e-6, 2e-6)):
+        values = values_of(dmft.GradientDescent(0.2, momentum=momentum))
+        for name, value in values.items():
+            scale = np.abs(reference[name]).max()
+            assert np.abs(value - reference[name]).max() < 20 * size * scale, name
+        change = np.abs(values["C_w"] - reference["C_w"]).max()
+        assert change > 0.05 * size * np.abs(reference["C_w"]).max()
+
+
+def test_small_steps_of_the_diagonal_network_tend_to_the_flow():
+    """The error of a step is of first order, and what extrapolation leaves of the second."""
+    times = [0.0, 1.0, 2.0]
+    flow = dmft.solve(dmft.Problem(**SPARSE), 2.0, times, rtol=1e-5)
+    steps = np.array([0.2, 0.1, 0.05])
+    for name in ("test_error", "train_error", "C_w"):
+        apart = []
+        for step in steps:
+            problem = dmft.Problem(**SPARSE, dynamics=dmft.GradientDescent(float(step)))
+            solution = dmft.solve(problem, 2.0, times, rtol=2e-3)
+            apart.append((solution.values[name] - flow.values[name]).flat[-1])
+        orders = np.log2(np.abs(apart[:-1]) / np.abs(apart[1:]))
+        assert np.all((orders > 0.8) & (orders < 1.2)), (name, orders)
+        left = 2 * apart[2] - apart[1]
+        assert abs(left) < 0.25 * abs(apart[2]), (name, apart)
+
+
 def test_one_step_by_hand():
     """After one step theta = -eta (theta_0 + noise) - w* , exactly."""
     step, batch = 0.1, 0.25

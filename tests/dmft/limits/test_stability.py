@@ -84,6 +84,46 @@ def test_effective_decay():
     assert dmft.effective_decay(solution)[0] == pytest.approx(start, rel=1e-9)
 
 
+def test_label_noise_alone_ends_in_the_lasso():
+    """On the same data: noisy steps, and flows with the penalty, half of it and twice it."""
+    step, penalty, late = 0.05, 0.1, [0.0, 50.0, 60.0, 70.0, 80.0]
+    noise = dmft.GradientDescent(step, label_noise=4 * 0.5 * penalty / step)
+    problem = dmft.Problem(0.5, 0.5, sigma2=0.1, dynamics=noise)
+    noisy = dmft.simulate(problem, late, 300, 8, rng=2, workers=1)
+    # products of theta at different times leave out the weights' fluctuations, of order penalty
+    apart = ~np.eye(4, dtype=bool)
+    found = 0.5 * noisy.runs["C_w"][:, 1:, 1:][:, apart].mean(axis=1)
+    z = []
+    for factor in (0.5, 1.0, 2.0):
+        lasso = dmft.Problem(0.5, 0.5, lam=factor * penalty, sigma2=0.1)
+        limit = dmft.simulate(lasso, [0.0, 80.0], 300, 8, rng=2, workers=1)
+        np.testing.assert_allclose(limit.runs["test_error"][:, 0], noisy.runs["test_error"][:, 0])
+        difference = found / limit.runs["test_error"][:, -1] - 1
+        z.append(difference.mean() / (difference.std(ddof=1) / np.sqrt(8)))
+    half, right, twice = z
+    assert abs(right) < 3.0, z
+    assert half < -3.5, z
+    assert twice > 3.5, z
+    own = dmft.label_noise_limit(problem)
+    flow = dmft.steady_state(dmft.Problem(0.5, 0.5, lam=penalty, sigma2=0.1))
+    assert own.test_error == pytest.approx(flow.test_error, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("problem", "text"),
+    [
+        (dmft.Problem(0.5, dynamics=dmft.GradientDescent(0.1)), "dynamics must have label noise"),
+        (
+            dmft.Problem(0.5, network="linear", dynamics=dmft.StochasticFlow(0.0, 0.1)),
+            "network must be diagonal, of depth two; got",
+        ),
+    ],
+)
+def test_other_training_has_no_label_noise_limit(problem, text):
+    with pytest.raises(ValueError, match=text):
+        dmft.label_noise_limit(problem)
+
+
 def test_no_closed_form_is_an_error():
     for dynamics in (dmft.GradientFlow(), dmft.SGD(0.1, 0.5, "reshuffle")):
         with pytest.raises(ValueError, match="dynamics must be in steps and see batches"):
