@@ -31,6 +31,9 @@ FLOW = tuple(
 STEPS = tuple(f"dmft.solvers.{name}" for name in ("growing_basis", "mean_response", "recursions"))
 """The same of training in steps."""
 
+SIMULATION = ("dmft.solvers.paired_layers",)
+"""The same of simulated gradient flow of diagonal and deep networks."""
+
 _loaded: set[str] = set()
 
 

@@ -141,3 +141,9 @@ def set_stages(z, K, tableau, Y, triangular, b, lam, depth):
                         state[layer, k] += tableau[i, j] * K[j, layer, k]
         _set_rates(state, Y, triangular, b, lam, depth, x, w, h, K[i])
     return states[1], states[0]
+
+
+def compile_functions() -> None:
+    """Compile the stages, or load them from numba's cache."""
+    z, K, one = np.zeros((2, 1)), np.zeros((2, 2, 1)), np.ones((1, 1))
+    set_stages(z, K, np.zeros((2, 2)), padded(one), False, one[0], 0.0, 2)

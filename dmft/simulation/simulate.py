@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dmft import parallel
+from dmft import compilation, parallel
 from dmft.interrupts import deferred
 from dmft.models import for_every_model
 from dmft.problem import Problem
@@ -138,6 +138,8 @@ def simulate(
     results: dict[int, _Run] = {}
     with deferred():
         import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be held)
+    if compiled_steps(problem):
+        compilation.load(compilation.SIMULATION)
 
     each = _each_seed(task, children, workers)
     with parallel.single_blas_thread(), closing(each) as done:
@@ -156,6 +158,11 @@ def simulate(
         runs=_stacked([run.values for run in ordered]),
         stats=_stacked([run.stats for run in ordered]),
     )
+
+
+def compiled_steps(problem: Problem) -> bool:
+    """Return whether a simulation takes steps that are compiled."""
+    return not problem.dynamics.in_steps and problem.mirror.paired_depth is not None
 
 
 class _Run(NamedTuple):

@@ -37,11 +37,18 @@ It then has `save(path)`, `Curve.load(path)`, `to_xarray()`, `to_dataframe()` an
     True
 
 A kind that is not yet registered is looked up among the public names of `dmft`. Whatever is
-written to a file, in any format, goes through `replace_file`: it appears whole or not at all.
+written to a file, in any format, goes through `replace_file`, or `put_file` where there are many:
+it appears whole or not at all.
 """
 
-from dmft.storage.hdf5 import read
-from dmft.storage.replace import remove_abandoned, replace_file, require_writable, write_arrays
+from dmft.storage.hdf5 import read, write
+from dmft.storage.replace import (
+    put_file,
+    remove_abandoned,
+    replace_file,
+    require_writable,
+    write_arrays,
+)
 from dmft.storage.result import Result, from_record, load
 from dmft.storage.variables import Group, Record, Variable, configuration_of
 
@@ -53,9 +60,11 @@ __all__ = [
     "configuration_of",
     "from_record",
     "load",
+    "put_file",
     "read",
     "remove_abandoned",
     "replace_file",
     "require_writable",
+    "write",
     "write_arrays",
 ]

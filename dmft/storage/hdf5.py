@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -53,8 +53,15 @@ ADMINISTRATIVE = {
 }
 
 
-def write(kind: str, record: Record, path: StrPath) -> Path:
+def write(
+    kind: str,
+    record: Record,
+    path: StrPath,
+    put: Callable[[StrPath, bytes], Path] = replace_file,
+) -> Path:
     """Write a record of a kind of result; an existing file is replaced once the new one is whole.
+
+    `put` writes the content of a file: `replace_file`, or `put_file` for one of many.
 
     Raises
     ------
@@ -67,7 +74,7 @@ def write(kind: str, record: Record, path: StrPath) -> Path:
     """
     with deferred():  # HDF5 calls back into Python, where an interrupt would be lost
         content = seal(_encoded(kind, record))
-    return replace_file(path, content)
+    return put(path, content)
 
 
 def read(path: StrPath, verify: bool = True) -> tuple[str, Record]:
@@ -168,13 +175,17 @@ def _write(target: Any, name: str, variable: Variable) -> Any:
 def _set_attributes(target: Any, values: Mapping[str, Any]) -> None:
     """Set attributes of a new object.
 
-    Texts, which most are, are written without h5py's `attrs`: that makes each under another name
-    and renames it, in case there is an old one, in five times the time.
+    Texts and numbers, which most are, are written without h5py's `attrs`: that makes each under
+    another name and renames it, in case there is an old one, in five times the time.
     """
     for name, value in values.items():
         if isinstance(value, str):
             attribute = h5py.h5a.create(target.id, name.encode(), TEXT, SCALAR)
             attribute.write(np.array(value, dtype=object), mtype=TEXT_OBJECT)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            number = np.array(value)
+            kind = h5py.h5t.py_create(number.dtype, logical=True)
+            h5py.h5a.create(target.id, name.encode(), kind, SCALAR).write(number)
         else:
             target.attrs[name] = value
 

@@ -59,14 +59,39 @@ def replace_file(path: StrPath, content: bytes | memoryview) -> Path:
     """
     target = require_writable(path)
     remove_abandoned(target.parent)
+    return _put(target, content, lasting=True)
+
+
+def put_file(path: StrPath, content: bytes | memoryview) -> Path:
+    """Write one of many files that are computed again if lost, in a folder that was checked before.
+
+    It appears whole or not at all too, whatever happens to the process. But it is not forced to
+    the disk, which takes some milliseconds: after a failure of power it may be found damaged.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left behind.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     put_file(Path(folder, "text"), b"some bytes").read_bytes()
+    b'some bytes'
+    """
+    return _put(Path(path), content, lasting=False)
+
+
+def _put(target: Path, content: bytes | memoryview, lasting: bool) -> Path:
     name = f".{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.dmft.tmp"
     temporary = target.with_name(name)
     try:
         # unlike those of tempfile, such a file has the user's usual permissions
         with temporary.open("xb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # on disk before it replaces the old one
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())  # on disk before it replaces the old one
         temporary.replace(target)
     except BaseException:  # an interrupt too leaves nothing behind
         temporary.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dmft import __version__
-from dmft.storage import remove_abandoned, replace_file, require_writable
+from dmft.storage import put_file, remove_abandoned, replace_file, require_writable, write
 from dmft.sweeps.point import DONE, SweepPoint, Task
 
 DESCRIPTION = "sweep.json"
@@ -73,7 +73,8 @@ class Folder:
         OSError
             If it cannot be written.
         """
-        point.save(self.file(task.key))
+        # A point that a failure of power damages is computed again: no wait for the disk.
+        write(point.kind, point.record(), self.file(task.key), put_file)
 
     def describe(self, description: dict[str, Any]) -> None:
         """Write the description of the sweep."""

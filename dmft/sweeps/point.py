@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -295,7 +295,12 @@ def task_of(
 
 def option_names(task: str, problem: Any) -> list[str]:
     """Return the names of the options that a sweep passes on to `dmft.solve` or `dmft.simulate`."""
-    parameters = inspect.signature(function_of(task, problem)).parameters
+    return _names_of(function_of(task, problem))
+
+
+@cache
+def _names_of(function: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(function).parameters
     return list(dict.fromkeys(["t_max", *(n for n in parameters if n not in _WITHHELD)]))
 
 

@@ -294,8 +294,12 @@ def _importable(problem: Any, tasks: list[Task]) -> bool:
 
 
 def _compile(tasks: list[Task]) -> None:
-    """Compile what the theory needs once, before there are workers that would each do so."""
-    dynamics = [getattr(task.problem, "dynamics", None) for task in tasks if task.solve is not None]
-    kinds = {one.in_steps for one in dynamics if one is not None}
-    for in_steps in sorted(kinds):
-        compilation.load(compilation.STEPS if in_steps else compilation.FLOW)
+    """Compile what the points need once, before there are workers that would each do so."""
+    for task in tasks:
+        dynamics = getattr(task.problem, "dynamics", None)
+        if dynamics is None:
+            continue
+        if task.solve is not None:
+            compilation.load(compilation.STEPS if dynamics.in_steps else compilation.FLOW)
+        if task.simulate is not None and not dynamics.in_steps:
+            compilation.load(compilation.SIMULATION)
