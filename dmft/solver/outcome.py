@@ -30,6 +30,8 @@ class Outcome:
     Parameters
     ----------
     run : Run
+    rtol : float
+        Accuracy asked for, which may be less than what the run aimed at.
     worst : float
         Estimated over allowed error.
     failed_paths : int
@@ -40,6 +42,7 @@ class Outcome:
     """
 
     run: Run
+    rtol: float
     worst: float
     failed_paths: int
     uncovered: float
@@ -47,7 +50,7 @@ class Outcome:
 
     def verdict(self) -> tuple[bool, int, str]:
         """Return success, status (see `Solution`) and the sentence."""
-        rtol = self.run.tolerance.rtol
+        rtol = self.rtol
         reached = self.worst * rtol
         if self.run.expired:
             return False, 3, self._expired(reached)

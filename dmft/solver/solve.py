@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -67,6 +68,11 @@ from dmft.validation import (
     require_times,
     shown,
 )
+
+# A solve that ends above this times its tolerance, or does not converge, is done again with a
+# tolerance so much larger, and the better of the two is returned: rules that grow from coarser ones
+# may settle where finer ones have no room or do not.
+LOOSER = 10.0
 
 
 @for_every_model
@@ -130,7 +136,8 @@ def solve(
     -------
     Solution
         `success` is False, with the reason in `message`, where the iteration did not converge,
-        the estimated error exceeds the tolerance, or time ran out.
+        the estimated error exceeds the tolerance, or time ran out. It is then the one of least
+        estimated error of those that larger tolerances give too.
 
     Raises
     ------
@@ -172,9 +179,34 @@ def solve(
     # an iteration that diverges is reported by the solution
     with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         known = None if continue_from is None else known_from(continue_from, t_max, rtol)
-        return _solve(
-            problem, t_max, times, tolerance, seed, grid, rule, max_sweeps, limits, progress, known
-        )
+        arguments = (seed, grid, rule, max_sweeps, limits, limits.deadline(), progress, known)
+        found = _solve(problem, t_max, times, tolerance, tolerance, *arguments)
+        for aim in _looser(tolerance) if grid is None and rule is None else ():
+            if found.success or found.status == 3 or reached(found) <= aim.rtol:
+                break
+            other = _solve(problem, t_max, times, tolerance, aim, *arguments)
+            found = min(found, _instead(found, other), key=reached)
+        return found
+
+
+def _looser(tolerance: Tolerance) -> Iterator[Tolerance]:
+    """Yield larger tolerances, whose solutions are better than one that came to nothing."""
+    rtol = LOOSER * tolerance.rtol
+    while rtol <= 0.1:
+        yield Tolerance(rtol, tolerance.atol)
+        rtol *= LOOSER
+
+
+def _instead(found: Solution, other: Solution) -> Solution:
+    """Return a solution with what is to be said of the one whose place it takes."""
+    return replace(other, message=f"{other.message} At rtol itself: {found.message}")
+
+
+def reached(solution: Solution) -> float:
+    """Return the estimated relative error, infinite where the iteration did not converge."""
+    if solution.status == 2:
+        return math.inf
+    return float(solution.stats["error_over_tolerance"]) * solution.rtol
 
 
 def _solve(
@@ -182,20 +214,22 @@ def _solve(
     t_max: float,
     times: np.ndarray | None,
     tolerance: Tolerance,
+    aim: Tolerance,
     seed: int,
     grid: Grid | None,
     rule: NoiseRule | None,
     max_sweeps: int,
     limits: Limits,
+    deadline: float,
     progress: Progress | None,
     known: Known | None = None,
 ) -> Solution:
-    """Solve with arguments that have been checked."""
+    """Solve with arguments that have been checked, to `aim`; judge the result by `tolerance`."""
     started = time.perf_counter()
-    rtol = tolerance.rtol
+    rtol = aim.rtol
     progress = progress or (lambda text: None)
     compile_time = compilation.load(progress=progress)
-    run = Run(tolerance, max_sweeps, progress, limits.deadline(), limits.values)
+    run = Run(aim, max_sweeps, progress, deadline + compile_time, limits.values)
 
     adapt = grid is None
     if rule is not None:
@@ -225,8 +259,8 @@ def _solve(
         errors = {name: np.full_like(value, np.inf) for name, value in errors.items()}
     peaks = 0.5 * np.array([averages.C_w.diagonal().max(), _residual_peak(problem, here)])
     worst = worst_error(tolerance, values, errors, peaks)
-    sources = errors_by_source(noise.differences, grids, problem, tolerance)
-    outcome = Outcome(run, worst, failed_paths, uncovered, sources)
+    sources = errors_by_source(noise.differences, grids, problem, aim)
+    outcome = Outcome(run, tolerance.rtol, worst, failed_paths, uncovered, sources)
     success, status, message = outcome.verdict()
     atol_used = tolerance.floor(peaks)
     message += where_absolute(tolerance, values, t, atol_used)
@@ -257,7 +291,7 @@ def _solve(
         error=Functions(errors, TWO_TIME, partial(two_time_errors, problem, differences, t, floor)),
         grid=final,
         averages=averages,
-        rtol=rtol,
+        rtol=tolerance.rtol,
         seed=seed,
         success=success,
         status=status,
