@@ -1,5 +1,7 @@
 """Solutions of training in steps: what they give, and that files hold all of it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,17 @@ def test_small_steps_are_extrapolated_to_what_they_give(monkeypatch):
     for name in ("test_error", "train_error"):
         np.testing.assert_allclose(quick.values[name], exact.values[name], rtol=3e-3)
         assert np.all(np.abs(quick.values[name] - exact.values[name]) <= quick.error[name] + 1e-9)
+
+
+def test_extrapolated_steps_are_of_second_order_and_their_error_is_not_too_small():
+    problem, times = linear(dmft.StochasticFlow(0.1, label_noise=0.05)), np.array([0.5, 1.0])
+    rounds = [Marches(problem, times, 0.0, coarse).round(16, None, 0) for coarse in (16, 32, 64)]
+    for name in ("test_error", "train_error"):
+        first, second = (np.abs(a.mean(name) - b.mean(name)) for a, b in pairwise(rounds))
+        np.testing.assert_allclose(np.log2(first / second), 2.0, atol=0.2, err_msg=name)
+        # the estimate is the error of larger steps: four times that of the result
+        assert np.all(rounds[0].time_error[name] > first + second)
+        assert np.all(rounds[0].time_error[name] < 8 * first)
 
 
 def test_noise_of_small_steps_is_a_diagonal_network_s_decay():
