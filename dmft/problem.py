@@ -104,6 +104,11 @@ class Problem:
         """Return the network of coordinates with a start of the signal's law; None is its own."""
         return self.network if start is None else started(self.network, start)
 
+    @property
+    def keeps_mirror(self) -> bool:
+        """Whether weights are a map of the integrated gradient, as in every flow without noise."""
+        return not self.dynamics.noisy or self.mirror.mirror_under_noise
+
     def config(self) -> dict[str, Any]:
         """Return the whole problem as plain numbers, strings and dicts."""
         return {

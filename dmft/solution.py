@@ -20,6 +20,7 @@ from dmft.equations.observables import (
     two_time_functions,
 )
 from dmft.equations.start import labelled
+from dmft.networks.base import Network
 from dmft.problem import Problem
 from dmft.solvers.collocation import Grid
 from dmft.storage import Group, Record, Variable, configuration_of
@@ -277,7 +278,8 @@ class Solution(Trajectory):
         w, layers = np.empty_like(H), np.empty((2, *H.shape))
         paired = True
         for start, here in labelled(starts):
-            network, given = self.problem.network_from(start), self._at(H[here])
+            network = self.problem.network_from(start)
+            given = self._at(H[here], network)
             w[here] = network.weight(*given)
             pair = network.layer_pair(*given)
             paired = paired and pair is not None
@@ -291,12 +293,19 @@ class Solution(Trajectory):
         H, _, starts = self._draws(n, rng)
         D = np.empty_like(H)
         for start, here in labelled(starts):
-            D[here] = self.problem.network_from(start).hessian_inverse(*self._at(H[here]))
+            network = self.problem.network_from(start)
+            D[here] = network.hessian_inverse(*self._at(H[here], network))
         return D
 
-    def _at(self, H: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray]:
-        """Return what a network is asked at: alpha, lam, H and the times."""
-        return self.problem.alpha, self.problem.lam, H, self.t
+    def _at(self, H: np.ndarray, network: Network) -> tuple[float, float, np.ndarray, np.ndarray]:
+        """Return what a network is asked at: alpha, lam, H and the times, or its clock's."""
+        problem = self.problem
+        decay = build_residual(problem, self.grid, self.averages).decay
+        if decay is None:
+            return problem.alpha, problem.lam, H, self.t
+        decay = self.grid.interpolation(self.t) @ np.concatenate([[0.0], decay])
+        lam, t = network.clock(problem.lam, self.t, decay)
+        return problem.alpha, lam, H, t
 
     def _draws(self, n: int, rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Draw H (n, T), w* (n,) and the layers' starts; see `draw_paths`."""

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from dmft.equations.averages import Averages
 from dmft.equations.data_side import Integration, Residual, solve_residual
+from dmft.equations.white_noise import with_white_noise
 from dmft.networks.base import Network
 from dmft.problem import Problem
 from dmft.solvers.collocation import Grid
@@ -23,9 +24,13 @@ def build_residual(problem: Problem, grid: Grid, averages: Averages) -> Residual
     [0.1, 0.1, 0.1, 0.1]
     """
     integration = _integration(problem.mirror, problem.lam, grid)
-    return solve_residual(
+    residual = solve_residual(
         averages.A, integration, averages.C_w, problem.sigma2, 1.0 / problem.delta, grid.stages
     )
+    rates = problem.dynamics.rates
+    if not problem.dynamics.noisy or rates is None:
+        return residual
+    return with_white_noise(residual, problem.mirror.drift(problem.lam, grid.nodes), *rates)
 
 
 @lru_cache(maxsize=8)

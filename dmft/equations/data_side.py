@@ -169,6 +169,15 @@ class Residual:
         size = len(self.A)
         return np.ascontiguousarray(self.padded_response[:size, :size].T)
 
+    @property
+    def decay(self) -> np.ndarray | None:
+        """Integrated rate of white noise in the gradient, shape (N,); None without any."""
+        return None
+
+    def white_covariance(self) -> np.ndarray | None:
+        """Return what white noise adds to the covariance of G, (N, N); None without any."""
+        return None
+
     @cached_property
     def C_r(self) -> np.ndarray:
         """Residual correlation at t = 0 and the nodes, shape (N + 1, N + 1)."""
@@ -188,10 +197,13 @@ class Kernels:
         Memory kernel.
     C_G : ndarray, shape (N, N)
         Covariance of the integrated noise G.
+    decay : ndarray, shape (N,), optional
+        Integrated rate of the white part of that noise.
     """
 
     K: np.ndarray
     C_G: np.ndarray
+    decay: np.ndarray | None = None
 
 
 def solve_residual(
@@ -256,7 +268,8 @@ def build_kernels(residual: Residual) -> Kernels:
     K, C_G = filtered(
         residual.padded_response, transposed, residual.scale, residual.labels, residual.stages
     )
-    return Kernels(K[:size, :size].T, C_G)
+    white = residual.white_covariance()
+    return Kernels(K[:size, :size].T, C_G if white is None else C_G + white, residual.decay)
 
 
 def variances_at(move: np.ndarray, covariance: np.ndarray) -> np.ndarray:

@@ -53,7 +53,8 @@ def draw_paths(
     U = noise - w_star[:, None] * kernels.K.sum(axis=1)
     H, failed = np.zeros_like(U), 0
     for start, here in labelled(starts):
-        own, coordinate = H[here], Coordinate.of(problem, grid, start)
+        own = H[here]
+        coordinate = Coordinate.of(problem, grid, start).under(problem, grid, kernels.decay)
         *_, iterations = volterra.solve_paths(*coordinate.map, kernels.K, grid.stages, U[here], own)
         H[here] = own
         failed += int(np.count_nonzero(iterations < 0))
@@ -170,6 +171,7 @@ class EffectiveProcess:
         self.failed_paths, self.uncovered = 0, 0.0
         total = Averages.zeros(self.grid.size)
         for family in self._families:
+            family.coordinate = family.coordinate.under(self.problem, self.grid, kernels.decay)
             drive = Drive.of(family.components[0].std, k, root, weights)
             self.uncovered = max(self.uncovered, self._move(family, drive))
             for part in family.parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +79,15 @@ class Coordinate:
         table = network.mirror_table(problem.alpha)
         given = network.mirror_code, np.ascontiguousarray(parameters), table
         return cls(start, network, given, *initial_state(problem, start))
+
+    def under(self, problem: Problem, grid: Grid, decay: np.ndarray | None) -> Coordinate:
+        """Return the same under white noise of this integrated rate (N,); itself without any."""
+        if decay is None:
+            return self
+        code, _, table = self.map
+        clock = self.network.clock(problem.lam, grid.nodes, decay)
+        parameters = self.network.mirror_parameters(problem.alpha, *clock)
+        return replace(self, map=(code, np.ascontiguousarray(parameters), table))
 
 
 def families_of(problem: Problem, grid: Grid, groups: Groups) -> list[Family]:

@@ -40,7 +40,10 @@ def one_time_functions(
         C_w, C_r = np.diag(averages.C_w), residual.variance
     else:
         move = grid.interpolation(t)
-        C_w, C_r = variances_at(move, averages.C_w), variances_at(move, residual.C_r)
+        if problem.dynamics.noisy:  # correlations have a kink at s = t, but the variance has none
+            C_w, C_r = move @ np.diag(averages.C_w), move @ residual.variance
+        else:
+            C_w, C_r = variances_at(move, averages.C_w), variances_at(move, residual.C_r)
         mean_w, overlap = move @ mean_w, move @ overlap
     power = problem.signal.second_moment
     norm_w = C_w + 2 * overlap - power

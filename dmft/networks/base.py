@@ -79,6 +79,7 @@ class Network(Parameters, ABC):
     mirror_code: ClassVar[int] = map_codes.TABLE
     linear: ClassVar[bool] = False  # whether phi is linear in H
     sources: ClassVar[tuple[str, ...]] = ()  # of its equations, by the keys of dmft.citations
+    mirror_under_noise: ClassVar[bool] = False  # whether white noise leaves a map of H, `clock`
     layers_keep_sign: ClassVar[bool] = False  # whether du/dt is u times a function, for all layers
 
     @property
@@ -152,6 +153,14 @@ class Network(Parameters, ABC):
     def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
         """Return c(t), shape (N,), the factor of h in H."""
         return np.exp(-0.5 * (self.depth - 2) * lam * np.asarray(t))
+
+    def clock(self, lam: float, t: np.ndarray, decay: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the weight decay and the times at which phi is what white noise makes of it.
+
+        `decay` (N,) is the integrated rate of the white noise in h up to the times `t`. Only
+        networks with `mirror_under_noise` state it.
+        """
+        raise NotImplementedError
 
     def initial_weight(self, alpha: float) -> float:
         """Return w(0)."""

@@ -40,6 +40,7 @@ class Diagonal(Network):
     name: ClassVar[str] = "diagonal"
     mirror_code: ClassVar[int] = map_codes.HYPERBOLIC
     layers_keep_sign: ClassVar[bool] = True
+    mirror_under_noise: ClassVar[bool] = True
 
     @property
     def depth(self) -> int:
@@ -69,6 +70,10 @@ class Diagonal(Network):
         """Return lu and lv at the times `t`, shape (N, 2)."""
         starts = 2 * np.log(alpha * np.array([self.scale_u, self.scale_v]))
         return starts[None, :] - lam * np.asarray(t)[:, None]
+
+    def clock(self, lam: float, t: np.ndarray, decay: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return 1 and lam t + decay/4: by Ito's rule the noise shrinks u v like a weight decay."""
+        return 1.0, lam * np.asarray(t) + 0.25 * decay
 
     def layer_pair(
         self, alpha: float, lam: float, H: np.ndarray, t: np.ndarray

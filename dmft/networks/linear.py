@@ -29,6 +29,7 @@ class Linear(Network):
     name: ClassVar[str] = "linear"
     mirror_code: ClassVar[int] = map_codes.LINEAR
     linear: ClassVar[bool] = True
+    mirror_under_noise: ClassVar[bool] = True
 
     @property
     def odd(self) -> bool:
@@ -56,6 +57,10 @@ class Linear(Network):
     def drift(self, lam: float, t: np.ndarray) -> np.ndarray:
         """Return exp(lam t), shape (N,)."""
         return np.exp(lam * np.asarray(t))
+
+    def clock(self, lam: float, t: np.ndarray, decay: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return lam and t: white noise adds up linearly."""
+        return lam, np.asarray(t)
 
     def validate(self, alpha: float, lam: float) -> None:
         """Accept every start: the map is exact in doubles."""

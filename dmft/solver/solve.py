@@ -164,12 +164,19 @@ def solve(
         rtol = problem.dynamics.default_rtol
     seed = recorded_seed(rng)
     tolerance, limits = Tolerance.of(rtol, atol), Limits.of(max_time, max_memory)
-    if problem.dynamics.in_steps or problem.dynamics.noisy:
+    if problem.dynamics.in_steps or not problem.keeps_mirror:
         from dmft.solver.steps import solve_in_steps  # flows do without
 
         _require_unset(problem, grid=grid, rule=rule, continue_from=continue_from)
         return solve_in_steps(problem, t_max, t_eval, tolerance, seed, limits, progress)
     times = _checked(t_max, t_eval, grid, rule, max_sweeps)
+    if problem.dynamics.noisy:
+        from dmft.solver.noisy_flow import solve_noisy_flow  # other flows do without
+
+        _require_unset(problem, grid=grid, rule=rule, continue_from=continue_from)
+        return solve_noisy_flow(
+            problem, t_max, times, tolerance, seed, limits, max_sweeps, progress
+        )
     if continue_from is not None:
         check_continued(continue_from, problem, t_max)
         same = t_max == continue_from.grid.t_max and grid is None and rule is None
