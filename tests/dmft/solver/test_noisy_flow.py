@@ -94,7 +94,7 @@ def test_without_a_part_of_the_noise_small_steps_are_missed(diagonal, monkeypatc
         monkeypatch.setattr(white_noise.NoisyResidual, "decay", decay)
     else:
         monkeypatch.setattr(white_noise, "_share", lambda reach: 0.0 * reach)
-    wrong = dmft.solve(problem(), 4.0, TIMES, rtol=1e-2)
+    wrong = dmft.solve(problem(), 4.0, TIMES, rtol=3e-2)
     assert np.all(np.isfinite(both(wrong)))
     difference = np.abs(both(wrong) - both(diagonal))
     combined = [wrong.error[n] + diagonal.error[n] for n in ("test_error", "train_error")]
