@@ -46,7 +46,7 @@ STAGES = 3  # Of a panel: samples scatter by far more than what the third order 
 GROWTH = 1.35  # Of the panels' widths, which follow the relaxation's slowing down.
 SETTLED = 0.1  # Change over rtol at which a panel's kernels count as self-consistent.
 MAX_SWEEPS = 40  # Of a panel; 3 to 16 were seen up to t = 10.
-FIRST_ROUND, NEXT_ROUND = 4, 2  # Samples of each size that are drawn at once.
+FIRST_ROUND, NEXT_ROUND = 4, 1  # Samples of each size that are drawn at once.
 JUDGED = ("mse", "train_error")  # Functions whose errors decide on success.
 FLOOR = 0.01  # Of a function at t = 0: what has fallen below counts as that large.
 
