@@ -40,8 +40,8 @@ from dmft.solvers.fixed_point import FixedPoint, iterate
 
 # Forces are kept orthogonal to at most N^2 over this many directions. Each takes a share of order
 # 1/N^2 from what the response is averaged over: with N^2/2 directions the mean squared error at
-# alpha = 0.2, widths 0.7 and 0.5, lam = 0.5, label noise 0.25, t = 10 was 1.22 from N = 20, with N^2/8
-# it was 1.31 (steady state 1.32); with none train errors of N = 20 scattered twice as much.
+# alpha = 0.2, widths 0.7 and 0.5, lam = 0.5, label noise 0.25, t = 10 was 1.22 from N = 20, with
+# N^2/8 it was 1.31 (steady state 1.32); with none train errors of N = 20 scattered twice as much.
 CROWDED = 8
 # Largest Newton step relative to Z. On panels much wider than the relaxation time a start that is
 # off by more than a half led to a force that makes W grow without bound: 2 of 4 samples of N = 20
