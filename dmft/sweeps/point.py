@@ -18,7 +18,7 @@ import numpy as np
 from dmft import __version__
 from dmft.storage import Group, Record, Result, Variable, configuration_of, from_record
 from dmft.sweeps.axes import TASKS, require_known
-from dmft.validation import require_in_range, require_times
+from dmft.validation import require_in_range, require_integer, require_times
 
 CURVES, EVERYTHING = "curves", "everything"
 KEEP = (CURVES, EVERYTHING)
@@ -30,7 +30,7 @@ TIMES = 101
 DONE, FAILED = "done", "failed"
 
 # What a sweep decides itself, or what a file cannot hold.
-_WITHHELD = {"problem", "progress", "workers", "grid", "rule", "data"}
+_WITHHELD = {"problem", "progress", "workers", "grid", "rule", "data", "continue_from"}
 
 
 # Where the tasks are for problems that do not name a module of their own (`dmft.models`).
@@ -279,7 +279,7 @@ def task_of(
     Raises
     ------
     ValueError
-        If an option is unknown, cannot be stored, or there is no horizon.
+        If an option is unknown, out of its range or cannot be stored, or there is no horizon.
     """
     theory = None if solve is None else _options("solve", problem, solve)
     if theory is not None:
@@ -315,7 +315,28 @@ def _options(task: str, problem: Any, given: Mapping[str, Any]) -> dict[str, Any
                 f"{task} {name} must be a number, a text or a list of such in a sweep, which "
                 f"stores it; got {value!r}"
             ) from None
+    _check_ranges(task, problem, options)
     return options
+
+
+def _check_ranges(task: str, problem: Any, options: Mapping[str, Any]) -> None:
+    """Raise ValueError where an option would be refused at every point, before any is computed.
+
+    Ranges are those that hold for every model; what a model narrows fails at its points.
+    """
+    own = task in getattr(problem, "verbs", {})
+    largest = 1.0 if own else {"solve": 0.1, "simulate": 0.01}[task]
+    for name, value in options.items():
+        said = f"{task} {name}"
+        if name == "rtol":
+            require_in_range(said, value, low=0.0, low_open=True, high=largest)
+        elif name in ("max_time", "max_memory"):
+            require_in_range(said, value, low=0.0, low_open=True)
+        elif name == "atol":
+            for one in value.values() if isinstance(value, Mapping) else [value]:
+                require_in_range(said, one, low=0.0)
+        elif name in ("max_sweeps", "max_samples", "seeds", "dimension", "samples"):
+            require_integer(said, value, low=1)
 
 
 def _times(task: str, problem: Any, options: Mapping[str, Any]) -> list[float]:

@@ -1,5 +1,7 @@
 """What a sweep computes, keeps and gives back."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import xarray
@@ -155,3 +157,25 @@ def test_problems_of_another_kind_are_refused():
         dmft.sweep("problem", alpha=[1.0], solve={"t_max": 1.0})
     with pytest.raises(TypeError, match="solve must be a mapping"):
         dmft.sweep(PROBLEM, alpha=[1.0], solve=3.0)
+
+
+@pytest.mark.parametrize(
+    ("problem", "axis", "direct"),
+    [
+        (dmft.QuadraticProblem(1.0, kappa=0.5, kappa_star=0.5), {"lam": [0.05, 0.1]}, {"lam": 0.1}),
+        (
+            dmft.Problem(0.5, dynamics=dmft.SGD(0.1, 0.5)),
+            {"dynamics.batch": [0.25, 0.5]},
+            {},
+        ),
+    ],
+    ids=["quadratic", "in steps"],
+)
+def test_points_of_every_model_are_what_the_verb_gives(problem, axis, direct):
+    options = {"t_eval": [0.0, 0.2, 0.4], "dimension": 12, "seeds": 2}
+    sweep = dmft.sweep(problem, **axis, simulate=options, workers=1)
+    last = dataclasses.replace(problem, **direct)
+    expected = dmft.simulate(last, workers=1, **options)
+    (name, values), *_ = axis.items()
+    found = sweep.to_xarray().sel({name: values[-1]})
+    assert np.array_equal(found.simulated_train_error, expected.train_error)
