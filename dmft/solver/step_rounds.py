@@ -36,7 +36,7 @@ from dmft.solvers.normals import LEAST
 # the error of one set falls faster with its paths than that of a mean with the sets.
 SYSTEMS = 4
 FIRST_PATHS = LEAST
-LARGEST_PATHS = 256 * LEAST
+LARGEST_PATHS = 2048 * LEAST
 # Products of one round. A path of K steps has K^3/6 in the sweeps of its response, at 0.1 to 0.2 ns
 # each where that was measured, and about 40 K^2 elsewhere: twenty to forty seconds.
 LARGEST_WORK = 2e11
