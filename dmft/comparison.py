@@ -76,7 +76,16 @@ V the variance over seeds"""
 
 
 class Row(NamedTuple):
-    """One line of a report's table; `time` is (t,), or (t, s) for a two-time function."""
+    """One line of a report's table; `time` is (t,), or (t, s) for a two-time function.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> problem, t = dmft.Problem(0.5, network="linear"), [0.0, 1.0]
+    >>> report = dmft.compare(dmft.solve(problem, 1.0, t), dmft.simulate(problem, t, 40, 3))
+    >>> report.rows()[0][:2]
+    ('test_error', (0.0,))
+    """
 
     observable: str
     time: tuple[float, ...]
@@ -123,6 +132,14 @@ class Report(Value):
     finite_size_bias : dict of str to ndarray
         How far `simulation` may be shifted by finite d, estimated from the variance over seeds
         (the rule is above, in `dmft.compare`); infinite for one seed.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> problem, t = dmft.Problem(0.5, network="linear"), [0.0, 1.0]
+    >>> report = dmft.compare(dmft.solve(problem, 1.0, t), dmft.simulate(problem, t, 40, 3))
+    >>> report.passed, report.seeds, sorted(report.theory)[:2]
+    (True, 3, ['C_r', 'C_w'])
     """
 
     verdict: Literal["agree", "rejected", "inconclusive"]

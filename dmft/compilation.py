@@ -79,7 +79,12 @@ def load(
 
 
 def compile_here(module: str) -> None:
-    """Load or compile the functions of one module in this process."""
+    """Load or compile the functions of one module in this process.
+
+    Examples
+    --------
+    >>> compile_here("dmft.solvers.principal_modes")
+    """
     importlib.import_module(module).compile_functions()
 
 

@@ -81,6 +81,13 @@ class Diagnosis:
         Ends of the Marchenko-Pastur law.
     findings : tuple of Finding
         All measures.
+
+    Examples
+    --------
+    >>> import dmft, numpy as np
+    >>> X = np.random.default_rng(0).standard_normal((60, 40))
+    >>> dmft.diagnose(X).reasons
+    ()
     """
 
     shape: tuple[int, int]

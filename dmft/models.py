@@ -20,6 +20,14 @@ def for_every_model(verb: Callable[Arguments, Result]) -> Callable[Arguments, Re
     verbs in the problem's `verbs`, as in {"solve": "dmft.quadratic.solve"}; each is imported when
     first used, and holds a function named like the verb. Whatever has no such entry goes to the
     decorated function, which checks it. Ctrl-C ends every verb with KeyboardInterrupt.
+
+    Examples
+    --------
+    >>> @for_every_model
+    ... def name(problem):
+    ...     return "this model"
+    >>> name(None)
+    'this model'
     """
     name = verb.__name__
 

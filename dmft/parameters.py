@@ -172,7 +172,14 @@ _CHECKS: dict[str, Callable[..., Any]] = {
 
 
 class Parameters:
-    """A frozen dataclass that checks its fields and states them as a configuration."""
+    """A frozen dataclass that checks its fields and states them as a configuration.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dmft.Deep(4).config()
+    {'name': 'deep', 'depth': 4}
+    """
 
     name: ClassVar[str] = ""
 
@@ -213,7 +220,14 @@ def limits_of(kind: Any) -> dict[str, dict[str, Any]]:
 
 
 class Described(NamedTuple):
-    """One parameter: name, `kind` (number, integer, ..., structure), help text, default."""
+    """One parameter: name, `kind` (number, integer, ..., structure), help text, default.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> next(iter(dmft.Deep(3).config().items()))
+    ('name', 'deep')
+    """
 
     name: str
     kind: str

@@ -52,6 +52,13 @@ class Paths(Value):
         Layers, for the networks that have this pair.
     w_star : ndarray, shape (n,)
         Target of each draw.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> paths = dmft.solve(dmft.Problem(0.5), 1.0, [0.0, 1.0], rtol=0.1).sample_paths(7, rng=1)
+    >>> paths.w.shape, paths.w_star.shape
+    ((7, 2), (7,))
     """
 
     t: np.ndarray

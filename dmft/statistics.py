@@ -23,6 +23,12 @@ def independent_columns(covariates: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (N, C') with C' <= C
+
+    Examples
+    --------
+    >>> columns = np.array([[1.0, 2.0, 5.0], [2.0, 4.0, 5.0], [0.0, 0.0, 5.0]])
+    >>> independent_columns(columns).shape
+    (3, 1)
     """
     basis = np.ones((len(covariates), 1)) / math.sqrt(len(covariates))
     kept = []
@@ -49,6 +55,13 @@ def intercept(runs: np.ndarray, covariates: np.ndarray) -> tuple[np.ndarray, np.
     -------
     mean, standard_error : ndarray, shape of a row
         The intercept of the regression on the covariates; the error is infinite for N = 1.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0], [-1.0], [2.0], [-2.0]])
+    >>> mean, error = intercept(3.0 + 2.0 * x, x)
+    >>> round(float(mean[0]), 6)
+    3.0
     """
     count = len(runs)
     if count == 1:
@@ -86,6 +99,12 @@ def student_test(
         Bound on the probability of `largest` by chance; critical deviation; what a single value
         has to deviate, in standard errors of these data, to exceed it in other data of this size
         with probability `power` (see `_visible`).
+
+    Examples
+    --------
+    >>> p, critical, seen = student_test(2.0, freedom=9, tests=1, level=0.05, power=0.95)
+    >>> round(critical, 3)
+    2.262
     """
     from scipy.special import stdtr, stdtrit
 
@@ -121,5 +140,11 @@ def _visible(critical: float, freedom: int, power: float) -> float:
 
 
 def quotient(a: np.ndarray, b: np.ndarray, otherwise: float) -> np.ndarray:
-    """Return a/b, or `otherwise` where b = 0."""
+    """Return a/b, or `otherwise` where b = 0.
+
+    Examples
+    --------
+    >>> quotient(np.array([1.0, 2.0]), np.array([2.0, 0.0]), otherwise=0.0)
+    array([0.5, 0. ])
+    """
     return np.divide(a, b, out=np.full(np.shape(a), otherwise), where=np.asarray(b) != 0)

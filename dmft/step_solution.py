@@ -39,6 +39,14 @@ class StepSolution(Solution):
         steps, extrapolated (whether from larger ones), paths, systems (independent sets of
         paths), rounds, error_over_tolerance, wall_time
         and compile_time in seconds.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> problem = dmft.Problem(0.5, dynamics=dmft.GradientDescent(0.1))
+    >>> solution = dmft.solve(problem, 1.0, rtol=0.05)
+    >>> type(solution).__name__, solution.success, solution.problem.dynamics.step
+    ('StepSolution', True, 0.1)
     """
 
     kernels: StepKernels

@@ -35,6 +35,11 @@ def require_finite(name: str, value: Any) -> float:
     ------
     ValueError
         If it is not a finite real number.
+
+    Examples
+    --------
+    >>> require_finite("alpha", 2)
+    2.0
     """
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     try:
@@ -60,6 +65,11 @@ def require_in_range(
     ------
     ValueError
         If it is not a finite real number in that interval.
+
+    Examples
+    --------
+    >>> require_in_range("delta", 0.5, low=0.0, low_open=True)
+    0.5
     """
     number = require_finite(name, value)
     below = number <= low if low_open else number < low
@@ -79,6 +89,11 @@ def require_integer(name: str, value: Any, low: int) -> int:
     ------
     ValueError
         If it is not an integer or is smaller than `low`.
+
+    Examples
+    --------
+    >>> require_integer("seeds", 3, 1)
+    3
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise ValueError(f"{name} must be an integer >= {low}; got {shown(value)}")
@@ -121,6 +136,11 @@ def require_times(name: str, value: Any, t_max: float = math.inf) -> np.ndarray:
     ------
     ValueError
         If it is empty, not one-dimensional, not finite, not increasing or out of range.
+
+    Examples
+    --------
+    >>> require_times("t_eval", [0, 0.5, 1], 1.0)
+    array([0. , 0.5, 1. ])
     """
     times = np.array(value, dtype=float)
     if times.ndim != 1 or times.size == 0:

@@ -44,14 +44,26 @@ class Value(Summarised):
 
 
 def read_only(value: Any) -> np.ndarray:
-    """Return an array as a view that cannot be written to."""
+    """Return an array as a view that cannot be written to.
+
+    Examples
+    --------
+    >>> read_only([1.0, 2.0]).flags.writeable
+    False
+    """
     view = np.asarray(value).view()
     view.setflags(write=False)
     return view
 
 
 def frozen(value: Any) -> Any:
-    """Return a value with the arrays in it, in tuples and in mappings as read-only views."""
+    """Return a value with the arrays in it, in tuples and in mappings as read-only views.
+
+    Examples
+    --------
+    >>> frozen({"a": (np.zeros(2),)})["a"][0].flags.writeable
+    False
+    """
     if isinstance(value, np.ndarray):
         return read_only(value)
     if isinstance(value, tuple) and type(value) is tuple:
@@ -62,7 +74,13 @@ def frozen(value: Any) -> Any:
 
 
 def fingerprint(value: Any) -> Any:
-    """Return what two values have in common that are equal to the last bit."""
+    """Return what two values have in common that are equal to the last bit.
+
+    Examples
+    --------
+    >>> fingerprint({"a": np.array([np.nan])}) == fingerprint({"a": np.array([np.nan])})
+    True
+    """
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, Mapping):

@@ -13,7 +13,13 @@ DOUBTLESS = 0.1
 def verdict_of(
     p_value: float, detectable: dict[str, float], resolution: float
 ) -> Literal["agree", "rejected", "inconclusive"]:
-    """Return the verdict of a test that sees relative errors of the size `detectable`."""
+    """Return the verdict of a test that sees relative errors of the size `detectable`.
+
+    Examples
+    --------
+    >>> verdict_of(0.5, {"test_error": 0.1}, 0.3), verdict_of(0.001, {"test_error": 0.1}, 0.3)
+    ('agree', 'rejected')
+    """
     if p_value < LEVEL:
         return "rejected"
     seen = max(detectable.values()) <= resolution

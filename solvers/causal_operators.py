@@ -288,7 +288,12 @@ def filtered(response, S, scale, C, p):
 
 
 def compile_functions() -> None:
-    """Compile both kernels, or load them from numba's cache."""
+    """Compile both kernels, or load them from numba's cache.
+
+    Examples
+    --------
+    >>> compile_functions()
+    """
     C = np.eye(3)
     response, _ = feedback(np.eye(2), padded(np.eye(2)), 1.0, C, 2)
     filtered(response, padded(np.eye(2)), 1.0, C, 2)

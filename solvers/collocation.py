@@ -60,7 +60,13 @@ def _legendre_integrals(x: np.ndarray, count: int) -> np.ndarray:
 
 
 def lagrange_matrix(nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return the values l_j(x_i) of the Lagrange polynomials of `nodes`, shape (len(x), p)."""
+    """Return the values l_j(x_i) of the Lagrange polynomials of `nodes`, shape (len(x), p).
+
+    Examples
+    --------
+    >>> lagrange_matrix(np.array([0.0, 1.0]), np.array([0.25]))
+    array([[0.75, 0.25]])
+    """
     gaps = nodes[:, None] - nodes[None, :]
     np.fill_diagonal(gaps, 1.0)
     weights = 1.0 / gaps.prod(axis=1)
@@ -88,6 +94,12 @@ class Grid:
     ------
     ValueError
         If the edges do not increase from 0 or there are fewer than two stages.
+
+    Examples
+    --------
+    >>> grid = Grid(np.array([0.0, 0.5, 1.0]), 3)
+    >>> grid.size, float(grid.nodes[-1])
+    (6, 1.0)
     """
 
     edges: np.ndarray
@@ -225,6 +237,12 @@ class Transfer:
     ----------
     values : ndarray, shape (target.size + 1, grid.size + 1)
         Matrix from values at 0 and the nodes to those of the target.
+
+    Examples
+    --------
+    >>> coarse, fine = Grid(np.array([0.0, 1.0]), 3), Grid(np.array([0.0, 0.5, 1.0]), 3)
+    >>> type(Transfer(coarse, fine)).__name__
+    'Transfer'
     """
 
     def __init__(self, grid: Grid, target: Grid) -> None:

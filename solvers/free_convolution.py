@@ -38,6 +38,11 @@ class Tail(NamedTuple):
         Of rho, x rho and x^2 rho.
     transform, first_transform : float
         Of rho Re G and x rho Re G.
+
+    Examples
+    --------
+    >>> Tail(mass=0.1, first=0.2, second=0.5, transform=0.0, first_transform=0.0).mass
+    0.1
     """
 
     mass: float

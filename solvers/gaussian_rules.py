@@ -11,7 +11,14 @@ Rule = tuple[np.ndarray, np.ndarray]
 
 
 def equidistant(spacing: float, offset: float, reach: float) -> Rule:
-    """Return the equidistant rule for the standard Gaussian on [-reach, reach], weights sum 1."""
+    """Return the equidistant rule for the standard Gaussian on [-reach, reach], weights sum 1.
+
+    Examples
+    --------
+    >>> rule = equidistant(0.5, 0.0, 6.5)
+    >>> round(float(rule[1].sum()), 12), round(float(rule[1] @ rule[0] ** 2), 12)
+    (1.0, 0.999999999548)
+    """
     count = int(np.ceil(reach / spacing))
     x = spacing * (np.arange(-count, count + 1 - (offset > 0)) + offset)
     weights = np.exp(-0.5 * x**2)
@@ -99,6 +106,13 @@ def gauss_rule(points: np.ndarray, masses: np.ndarray, count: int) -> tuple[np.n
         Distinct atoms and their positive masses.
     count : int
         Number of nodes, at most m.
+
+    Examples
+    --------
+    >>> points = np.array([-1.0, 0.0, 1.0])
+    >>> nodes, weights = gauss_rule(points, np.full(3, 1 / 3), 2)
+    >>> float(weights.sum().round(12)), float((weights @ nodes**2).round(12))
+    (1.0, 0.666666666667)
     """
     from scipy.linalg import eigh_tridiagonal  # SciPy is imported only where it is needed
 

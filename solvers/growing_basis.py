@@ -96,7 +96,12 @@ def _remove(vectors, count, left, coordinates):  # pragma: no cover
 
 
 def compile_functions() -> None:
-    """Load or compile the projection."""
+    """Load or compile the projection.
+
+    Examples
+    --------
+    >>> compile_functions()
+    """
     basis = GrowingBasis(1, 2, LANES)
     basis.add(np.ones((1, LANES)))
     basis.add(np.arange(1.0, 1 + LANES)[None])

@@ -42,6 +42,13 @@ def kernel_values(
         k(t+, t) at t = 0 and the nodes.
     t : ndarray, shape (T,)
         Ascending times in [0, t_max].
+
+    Examples
+    --------
+    >>> from dmft.solvers.collocation import Grid
+    >>> grid = Grid(np.array([0.0, 1.0]), 3)
+    >>> kernel_values(grid, np.zeros((3, 3)), np.ones(4), np.array([0.0, 1.0])).shape
+    (2, 2)
     """
     p = grid.stages
     kernel = np.zeros((t.size, t.size))

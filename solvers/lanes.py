@@ -53,7 +53,13 @@ def _operation(definition: Any = None, **options: Any) -> Any:
 
 
 class Lanes(types.Type):
-    """Numba's type of eight doubles side by side."""
+    """Numba's type of eight doubles side by side.
+
+    Examples
+    --------
+    >>> str(Lanes())
+    'lanes'
+    """
 
     def __init__(self) -> None:  # noqa: D107
         super().__init__(name="lanes")
@@ -64,7 +70,13 @@ class Lanes(types.Type):
 
 
 class Mask(types.Type):
-    """Numba's type of eight truth values side by side."""
+    """Numba's type of eight truth values side by side.
+
+    Examples
+    --------
+    >>> str(Mask())
+    'mask'
+    """
 
     def __init__(self) -> None:  # noqa: D107
         super().__init__(name="mask")

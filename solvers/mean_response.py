@@ -64,6 +64,11 @@ def split(theta, linear, normals, weights, probabilities, sigma, vector, rest): 
 
 
 def compile_functions() -> None:
-    """Load or compile the split."""
+    """Load or compile the split.
+
+    Examples
+    --------
+    >>> compile_functions()
+    """
     three, two = np.ones((1, 1, 1)), np.ones((1, 1))
     split(three, three, three, two, np.ones(1), 0.0, np.empty((1, 3)), np.empty((1, 1, 1)))

@@ -50,7 +50,20 @@ def _scaled_sum(columns, row, nodes, begin, end, x, at, sums):
 
 @njit(**INNER, forceinline=True)
 def add_history(columns, first, p, nodes, begin, end, x, at, rows):
-    """Add sum_j K[first + i, j] x[at + j], j in nodes[begin:end], to rows[i] for i < p."""
+    """Add sum_j K[first + i, j] x[at + j], j in nodes[begin:end], to rows[i] for i < p.
+
+    Examples
+    --------
+    >>> from numba import njit
+    >>> @njit
+    ... def first_row(columns, nodes, x, rows):
+    ...     add_history(columns, 0, 1, nodes, 0, 2, x, 0, rows)
+    >>> rows = np.zeros((3, LANES))
+    >>> K = np.array([[2.0, 3.0]])
+    >>> first_row(columns_of(K), np.arange(2), np.ones((2, LANES)), rows)
+    >>> rows[0, :2]
+    array([5., 5.])
+    """
     for i in range(0, p, 6):
         if p - i > 3:
             tile = load_tile(rows, i, 6)
@@ -72,7 +85,19 @@ def _product_sum(a, at, step, x, x_at, x_step, count, sums):
 
 @njit(**INNER, forceinline=True)
 def set_products(a, at, step, x, x_at, x_step, count, p, out, out_at):
-    """Set out[out_at + i] = sum_k a[at + k step + i] x[x_at + k x_step], k < count, for i < p."""
+    """Set out[out_at + i] = sum_k a[at + k step + i] x[x_at + k x_step], k < count, for i < p.
+
+    Examples
+    --------
+    >>> from numba import njit
+    >>> @njit
+    ... def first(a, x, out):
+    ...     set_products(a, 0, 3, x, 0, 1, 2, 1, out, 0)
+    >>> out = np.zeros((3, LANES))
+    >>> first(np.ones((8, LANES)), np.full((2, LANES), 2.0), out)
+    >>> float(out[0, 0])
+    4.0
+    """
     for i in range(0, p, 6):
         if p - i > 3:
             tile = zero_tile(6)
@@ -85,7 +110,14 @@ def set_products(a, at, step, x, x_at, x_step, count, p, out, out_at):
 
 
 def columns_of(matrix: np.ndarray) -> np.ndarray:
-    """Return the transpose of a matrix, with room for the tiles that reach beyond its end."""
+    """Return the transpose of a matrix, with room for the tiles that reach beyond its end.
+
+    Examples
+    --------
+    >>> columns_of(np.array([[1.0, 2.0], [3.0, 4.0]]))[:2, :2]
+    array([[1., 3.],
+           [2., 4.]])
+    """
     rows, columns = matrix.shape
     transpose = np.zeros((columns, rows + SLACK))
     transpose[:, :rows] = matrix.T
@@ -97,6 +129,11 @@ def in_chunks(task: Callable[[slice], T], paths: int, work: float) -> list[T]:
 
     The chunks follow from the number of paths and the work for each, and so do all results. The
     calling thread takes part, since others take as long to wake up as a chunk lasts.
+
+    Examples
+    --------
+    >>> in_chunks(lambda part: part.stop - part.start, 100, 1.0)
+    [104]
     """
     chunks = max(1, min(CHUNKS, int(paths * work / LEAST_WORK), paths // LANES))
     size = LANES * -(-paths // (LANES * chunks))

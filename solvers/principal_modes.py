@@ -64,6 +64,13 @@ def square_root(
     negligible, unit : float
         A standard deviation is left out where it is everywhere below `negligible` times
         sqrt(unit^2 + variance).
+
+    Examples
+    --------
+    >>> M = square_root(np.array([[2.0, 1.0], [1.0, 2.0]]), np.ones(2), 1e-12)
+    >>> (M @ M.T).round(6)
+    array([[2., 1.],
+           [1., 2.]])
     """
     if not np.isfinite(np.trace(covariance)):
         return np.full((len(covariance), 1), np.nan)
@@ -76,5 +83,10 @@ def square_root(
 
 
 def compile_functions() -> None:
-    """Compile the decomposition, or load it from numba's cache."""
+    """Compile the decomposition, or load it from numba's cache.
+
+    Examples
+    --------
+    >>> compile_functions()
+    """
     square_root(np.eye(1), np.ones(1), 0.0)

@@ -263,7 +263,12 @@ def _add_responses_of_pairs(
 
 
 def compile_functions() -> None:
-    """Load or compile the sweeps."""
+    """Load or compile the sweeps.
+
+    Examples
+    --------
+    >>> compile_functions()
+    """
     for layers in (1, 2):
         responses = Responses(1, 1, LANES, layers, 2, 1.0, coupled=False)
         ones = np.ones((layers, 1, LANES))

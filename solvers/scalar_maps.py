@@ -27,6 +27,15 @@ def exponential(x):
 
     exp(x) = 2^k exp(r) with |r| <= ln(2)/2 and exp(r) by its Taylor polynomial of degree 13.
     There is no branch in it.
+
+    Examples
+    --------
+    >>> from numba import njit
+    >>> @njit
+    ... def of_a_float(x):
+    ...     return exponential(x)
+    >>> round(of_a_float(1.0), 12)
+    2.718281828459
     """
     clipped = minimum(HIGHEST, maximum(LOWEST, x))  # nan stays nan
     shifted = clipped * LOG2_E + ROUND
@@ -173,7 +182,12 @@ def evaluate(code, H, parameters, table):
 
 
 def compile_functions() -> None:
-    """Compile the maps, or load them from numba's cache."""
+    """Compile the maps, or load them from numba's cache.
+
+    Examples
+    --------
+    >>> compile_functions()
+    """
     one, table, parameters = np.ones((1, 1)), np.empty((0, 3)), np.ones((1, 2))
     evaluate(LINEAR, one, parameters, table)
     evaluate(LINEAR, np.broadcast_to(one, (1, 1)), parameters, table)  # of a read-only array

@@ -31,7 +31,14 @@ RESOLVED = 1e-9
 
 
 class Support(NamedTuple):
-    """Columns with a non-zero weight, in order of entry, and their factors A[:, columns] = Q R."""
+    """Columns with a non-zero weight, in order of entry, and their factors A[:, columns] = Q R.
+
+    Examples
+    --------
+    >>> solution = sign_constrained_least_squares(np.eye(2), np.array([1.0, -1.0]), np.ones(2))
+    >>> solution.support.columns
+    array([0])
+    """
 
     columns: np.ndarray
     Q: np.ndarray
@@ -43,6 +50,12 @@ class SignConstrainedSolution(NamedTuple):
 
     `sine` is the least distance of a column from the span of those before it, over its length,
     among the columns that were to join the support.
+
+    Examples
+    --------
+    >>> solution = sign_constrained_least_squares(np.eye(2), np.array([1.0, -1.0]), np.ones(2))
+    >>> solution.residual, solution.descent
+    (array([ 0., -1.]), array([ 0., -1.]))
     """
 
     weights: np.ndarray
@@ -85,6 +98,12 @@ def sign_constrained_least_squares(
     SignConstrainedSolution
         `residual` is b - A w. `descent` is A^T residual, exactly 0 on the support, and at most 0
         in the permitted direction of the other weights once `converged`.
+
+    Examples
+    --------
+    >>> solution = sign_constrained_least_squares(np.eye(2), np.array([1.0, -1.0]), np.ones(2))
+    >>> solution.weights, solution.converged
+    (array([1., 0.]), True)
     """
     n, m = A.shape
     norms = np.sqrt(np.einsum("ij,ij->j", A, A))
@@ -131,6 +150,13 @@ def least_norm_on_face(
     -------
     ndarray, shape (m,), or None
         The minimiser of least norm; None where `solution` is the only minimiser.
+
+    Examples
+    --------
+    >>> A, b = np.ones((1, 2)), np.array([1.0])
+    >>> solution = sign_constrained_least_squares(A, b, np.ones(2))
+    >>> least_norm_on_face(A, solution, np.ones(2)).round(12)
+    array([0.5, 0.5])
     """
     from scipy.linalg import null_space
     from scipy.optimize import nnls

@@ -28,7 +28,14 @@ MAX_STEPS = 60
 
 @njit(cache=True, error_model="numpy")
 def stretched(z, positions, width):
-    """Return x(z) and dx/dz for one number z and thresholds `positions` (q,) of one width."""
+    """Return x(z) and dx/dz for one number z and thresholds `positions` (q,) of one width.
+
+    Examples
+    --------
+    >>> x, slope = stretched(0.0, np.array([0.0]), 0.1)
+    >>> slope > 1.0
+    True
+    """
     x, slope = z, 1.0
     for position in positions:
         away = (z - position) / width
@@ -101,6 +108,13 @@ def ranges(others: np.ndarray, thresholds: Thresholds, reach: float) -> np.ndarr
     others : ndarray, shape (Q, r - 1)
     thresholds : Thresholds
     reach : float
+
+    Examples
+    --------
+    >>> from dmft.solvers.thresholds import Thresholds
+    >>> thresholds = Thresholds(np.array([0.5]), np.zeros(1), 0.1)
+    >>> ranges(np.zeros((3, 1)), thresholds, 6.0).shape
+    (3, 2)
     """
     positions, slopes, width = thresholds
     others = np.ascontiguousarray(others)
@@ -140,6 +154,13 @@ def place(nodes: np.ndarray, thresholds: Thresholds, z: np.ndarray) -> np.ndarra
     thresholds : Thresholds
     z : ndarray, shape (M, r)
         Its first column holds a guess of z_0, and is overwritten by it.
+
+    Examples
+    --------
+    >>> from dmft.solvers.thresholds import Thresholds
+    >>> nodes, thresholds = np.zeros((3, 2)), Thresholds(np.array([0.5]), np.zeros(1), 0.1)
+    >>> place(nodes, thresholds, np.zeros((3, 2))).shape
+    (3,)
     """
     factors = np.empty(len(nodes))
     positions, slopes, width = thresholds
@@ -148,7 +169,12 @@ def place(nodes: np.ndarray, thresholds: Thresholds, z: np.ndarray) -> np.ndarra
 
 
 def compile_functions() -> None:
-    """Compile the coordinate and its inverse, or load them from numba's cache."""
+    """Compile the coordinate and its inverse, or load them from numba's cache.
+
+    Examples
+    --------
+    >>> compile_functions()
+    """
     thresholds = Thresholds(np.zeros(1), np.ones(1), 1.0)
     ranges(np.broadcast_to(0.0, (1, 1)), thresholds, 1.0)  # rules give read-only arrays
     place(np.zeros((1, 2)), thresholds, np.zeros((1, 2)))

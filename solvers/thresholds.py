@@ -16,6 +16,11 @@ class Thresholds(NamedTuple):
         z_k, seen from zero in all other modes; they may be any real numbers.
     slope : ndarray, shape (r - 1,)
     width : float
+
+    Examples
+    --------
+    >>> Thresholds(positions=np.array([1.0]), slope=np.zeros(1), width=0.1).width
+    0.1
     """
 
     positions: np.ndarray

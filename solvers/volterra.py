@@ -297,7 +297,12 @@ def solve_paths(
 
 
 def compile_functions() -> None:
-    """Compile the solution of paths, or load it from numba's cache."""
+    """Compile the solution of paths, or load it from numba's cache.
+
+    Examples
+    --------
+    >>> compile_functions()
+    """
     one = np.ones((1, 2))
     table = np.empty((0, 3))
     solve_paths(LINEAR, np.ones((2, 2)), table, 0.1 * np.eye(2), 2, one, 0.0 * one)

@@ -37,6 +37,11 @@ class Selection(NamedTuple):
         Number of data sets used in turn; 0 where each step has one of its own.
     share : float
         Samples in one data set over n.
+
+    Examples
+    --------
+    >>> Selection(variance=3.0)
+    Selection(variance=3.0, epoch=1, classes=1, share=1.0)
     """
 
     variance: float = 0.0
@@ -47,7 +52,14 @@ class Selection(NamedTuple):
 
 @dataclass(frozen=True)
 class Dynamics(Parameters, ABC):
-    """A way to train the layers."""
+    """A way to train the layers.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dmft.SGD(0.1, batch=0.25).config()["batch"]
+    0.25
+    """
 
     in_steps: ClassVar[bool] = False  # whether time is a number of steps
     noisy: ClassVar[bool] = False  # whether the flow of the layers has a white noise
@@ -76,18 +88,39 @@ def step_field() -> Any:
 
 
 def momentum_field() -> Any:
-    """Return the field of the momentum."""
+    """Return the field of the momentum.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dmft.GradientDescent(0.1, momentum=0.9).momentum
+    0.9
+    """
     help = "factor of the last change of the layers"
     return number(help, 0.0, low=0.0, high=1.0, high_open=True)
 
 
 def nesterov_field() -> Any:
-    """Return the field that chooses Nesterov's momentum."""
+    """Return the field that chooses Nesterov's momentum.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dmft.GradientDescent(0.1, momentum=0.9, nesterov=True).nesterov
+    True
+    """
     return flag("whether the gradient is taken after the momentum", False)
 
 
 def label_noise_field() -> Any:
-    """Return the field of the label noise."""
+    """Return the field of the label noise.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dmft.GradientDescent(0.1, label_noise=0.01).label_noise
+    0.01
+    """
     return number("variance of the noise that each step adds afresh to the labels", 0.0, low=0.0)
 
 
@@ -96,6 +129,12 @@ class Descent(Dynamics):
 
     The dataclasses below it declare these fields, each in its own order; who sees all samples in
     every step declares neither `batch` nor `sampling`.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dmft.SGD(0.1, batch=0.25).selection.variance
+    3.0
     """
 
     in_steps: ClassVar[bool] = True

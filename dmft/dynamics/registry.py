@@ -24,5 +24,12 @@ def dynamics_from_config(config: Mapping[str, Any]) -> Dynamics:
     ------
     ValueError
         If the name is unknown or the parameters do not fit.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dynamics = dmft.GradientDescent(0.1, momentum=0.9)
+    >>> dynamics_from_config(dynamics.config()) == dynamics
+    True
     """
     return build("dynamics", DYNAMICS, config)

@@ -15,6 +15,11 @@ class SmallStep(Descent):
 
     The variance temperature/step of a sample's weight may be any positive number: no batch need
     have it. As the step becomes small this is `StochasticFlow(temperature, label_rate)`.
+
+    Examples
+    --------
+    >>> SmallStep(step=0.01, temperature=0.1, label_rate=0.0).step
+    0.01
     """
 
     step: float

@@ -71,6 +71,13 @@ def time_weights(problem: Problem, grid: Grid) -> np.ndarray:
 
     It is about uniform in log t, so that early times count; at t_max modes of an integral alone
     fit worst. It does not depend on how the grid is refined.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> grid = dmft.Grid([0.0, 0.5, 1.0], 3)
+    >>> time_weights(dmft.Problem(0.5), grid).shape
+    (6,)
     """
     weights = grid.weights / (grid.nodes + initial_time(problem))
     weights[-1] += 1.0
@@ -82,6 +89,12 @@ def mode_weights(time_weights: np.ndarray, C_G: np.ndarray) -> np.ndarray:
 
     They are those of time over the standard deviation of the noise, which may grow by orders of
     magnitude.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mode_weights(np.ones(2), np.diag([0.0, 3.0]))
+    array([1. , 0.5])
     """
     return time_weights / np.sqrt(1.0 + np.maximum(C_G.diagonal(), 0.0))
 
@@ -95,6 +108,13 @@ def principal_modes(root: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, 
         In descending order, modes @ modes.T = root @ root.T up to rounding.
     rotation : ndarray, shape (m, r)
         modes = root @ rotation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> modes, rotation = principal_modes(np.array([[1.0, 1.0], [1.0, -1.0]]), np.array([2.0, 1.0]))
+    >>> bool(abs(modes[:, 0] @ (modes[:, 1] * [2.0, 1.0])) < 1e-12)
+    True
     """
     metric = np.sqrt(weights)[:, None]
     _, singular, right = np.linalg.svd(metric * root, full_matrices=False)
@@ -103,7 +123,14 @@ def principal_modes(root: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, 
 
 
 def shares(modes: np.ndarray, unit: float) -> np.ndarray:
-    """Return max_t |mode(t)| / sqrt(unit^2 + sum of all mode(t)^2), shape (r,), of modes (N, r)."""
+    """Return max_t |mode(t)| / sqrt(unit^2 + sum of all mode(t)^2), shape (r,), of modes (N, r).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shares(np.array([[0.0, 3.0], [0.0, 4.0]]), 0.0)
+    array([0., 1.])
+    """
     deviation = np.sqrt(unit**2 + np.einsum("ij,ij->i", modes, modes))
     return np.abs(modes / deviation[:, None]).max(axis=0)
 
@@ -114,6 +141,14 @@ def noise_root(
     """Return the principal modes of the covariance C_G, shape (N, r), in descending order.
 
     What is left of the noise has a share below `negligible` in the sense of `shares`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> root = noise_root(np.array([[2.0, 1.0], [1.0, 2.0]]), np.ones(2))
+    >>> (root @ root.T).round(6)
+    array([[2., 1.],
+           [1., 2.]])
     """
     from dmft.solvers.principal_modes import square_root  # imports numba
 

@@ -44,6 +44,13 @@ def draw_paths(
     ------
     ArithmeticError
         If the equation of a path cannot be solved.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> solution = dmft.solve(dmft.Problem(0.5), 1.0, rtol=0.1)
+    >>> solution.sample_paths(5, rng=1).H.shape == (5, solution.t.size)
+    True
     """
     from dmft.solvers import volterra
 

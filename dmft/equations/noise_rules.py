@@ -63,7 +63,15 @@ class Check(NamedTuple):
 
 
 class NoiseRule(Protocol):
-    """What the effective process asks of a rule."""
+    """What the effective process asks of a rule.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> rule = dmft.SobolRule(paths=256)
+    >>> rule.bends, rule.symmetric
+    (False, False)
+    """
 
     @property
     def symmetric(self) -> bool:
@@ -135,6 +143,13 @@ class SparseRule:
     max_modes, max_points : int
         Bounds on the modes kept and on the points of the sparse grid; the tolerance is raised
         where they would be exceeded.
+
+    Examples
+    --------
+    >>> rule = SparseRule(spacing=0.5, tolerance=1e-3)
+    >>> nodes = rule.nodes(np.array([1.0, 0.1]))
+    >>> round(float(nodes.weights.sum()), 4)
+    1.0
     """
 
     spacing: float
@@ -314,7 +329,14 @@ class RandomRule(_OwnModes):
 
 
 class SobolRule(RandomRule):
-    """A scrambled Sobol net of `paths` points over the leading `modes` modes."""
+    """A scrambled Sobol net of `paths` points over the leading `modes` modes.
+
+    Examples
+    --------
+    >>> nodes = SobolRule(paths=64, modes=2).nodes(np.array([1.0, 0.1]))
+    >>> nodes.z.shape
+    (64, 2)
+    """
 
     def draws(self, modes: int) -> np.ndarray:
         """Return a scrambled net, shape (paths, modes)."""
@@ -325,7 +347,14 @@ class SobolRule(RandomRule):
 
 
 class MonteCarloRule(RandomRule):
-    """`paths` independent draws of the leading `modes` modes."""
+    """`paths` independent draws of the leading `modes` modes.
+
+    Examples
+    --------
+    >>> nodes = MonteCarloRule(paths=64, modes=2, seed=1).nodes(np.array([1.0, 0.1]))
+    >>> nodes.z.shape
+    (64, 2)
+    """
 
     def draws(self, modes: int) -> np.ndarray:
         """Return independent numbers, shape (paths, modes)."""
@@ -338,6 +367,12 @@ class QuadraticRule(_OwnModes):
 
     Every mode counts, so that the nodes follow their number. It is the rule for maps that are
     linear in the modes, whose correlations it gives exactly.
+
+    Examples
+    --------
+    >>> nodes = QuadraticRule().nodes(np.array([1.0, 0.1]))
+    >>> len(nodes.z), round(float(nodes.weights @ nodes.z[:, 0] ** 2), 6)
+    (4, 1.0)
     """
 
     atoms: int = 1_000_000
@@ -371,6 +406,12 @@ def fold(nodes: Nodes) -> Nodes:
     """Return one of each pair z, -z of a symmetric rule, with twice the weight.
 
     It serves integrands that are even in z. Points other than zero are kept or left out as a whole.
+
+    Examples
+    --------
+    >>> nodes = QuadraticRule().nodes(np.array([1.0, 0.1]))
+    >>> len(nodes.z), len(fold(nodes).z)
+    (4, 2)
     """
     z, weights, rest, point, mass = nodes
     if z.shape[1] == 0:

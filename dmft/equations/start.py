@@ -15,6 +15,12 @@ def initial_time(problem: Problem) -> float:
 
     That rate is D(0) times the upper Marchenko-Pastur edge, plus the growth rate of weights that
     start small, which is of the order of the size that they reach.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> round(initial_time(dmft.Problem(0.5, 1.0)), 3)
+    0.163
     """
     edge = (1 + problem.delta**-0.5) ** 2
     D = max(initial_state(problem, start)[1] for start in starts(problem))
@@ -22,17 +28,38 @@ def initial_time(problem: Problem) -> float:
 
 
 def typical_size(problem: Problem) -> float:
-    """Return sqrt(E w*^2 + sigma2), the size of weights and of the noise that moves them."""
+    """Return sqrt(E w*^2 + sigma2), the size of weights and of the noise that moves them.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> typical_size(dmft.Problem(0.5, sigma2=0.15, signal=dmft.Bernoulli(0.1)))
+    0.5
+    """
     return float(np.sqrt(problem.signal.second_moment + problem.sigma2))
 
 
 def starts(problem: Problem) -> tuple[Start | None, ...]:
-    """Return the starts of the signal's law, or None alone for that of the network."""
+    """Return the starts of the signal's law, or None alone for that of the network.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> starts(dmft.Problem(0.5))
+    (None,)
+    """
     return problem.signal.layer_starts or (None,)
 
 
 def initial_state(problem: Problem, start: Start | None = None) -> tuple[float, float]:
-    """Return w(0) and D(0) of the coordinates with a start."""
+    """Return w(0) and D(0) of the coordinates with a start.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> initial_state(dmft.Problem(0.5, alpha=0.5))
+    (0.0, 0.25)
+    """
     zero = np.zeros(1)
     network = problem.network_from(start)
     D = network.hessian_inverse(problem.alpha, problem.lam, zero, zero)
@@ -40,7 +67,15 @@ def initial_state(problem: Problem, start: Start | None = None) -> tuple[float, 
 
 
 def initial_averages(problem: Problem, grid: Grid) -> Averages:
-    """Return the averages of paths that stay at their initial weight."""
+    """Return the averages of paths that stay at their initial weight.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> grid = dmft.Grid([0.0, 1.0], 3)
+    >>> float(initial_averages(dmft.Problem(0.5, 2.0), grid).mean_D[0])
+    4.0
+    """
     t, level = grid.nodes_with_start, np.ones(grid.size + 1)
     mass, mean, power = _target_moments(problem)
     weight = np.zeros_like(mass)

@@ -24,7 +24,13 @@ TIMES = 90
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is computed: dimensions and seeds of the simulations, accuracy of the theory."""
+    """How much is computed: dimensions and seeds of the simulations, accuracy of the theory.
+
+    Examples
+    --------
+    >>> Effort((500,), 8, 1e-3)
+    Effort(dimensions=(500,), seeds=8, rtol=0.001)
+    """
 
     dimensions: tuple[int, ...]
     seeds: int

@@ -143,6 +143,13 @@ def plot_correlation(result: Trajectory, name: str = "C_w", ax: Any = None) -> A
         If matplotlib is not installed.
     ValueError
         If the result holds no such two-time function, or a single time.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> solution = dmft.solve(dmft.Problem(0.5, network="linear"), 1.0, [0.0, 0.5, 1.0], rtol=0.1)
+    >>> plot_correlation(solution, "C_w").get_xlabel() != ""
+    True
     """
     if name not in result.values:
         raise ValueError(f"name must be one of {', '.join(result.values)}; got {name!r}")
@@ -190,6 +197,14 @@ def plot_comparison(solution: Solution, ensemble: Ensemble, report: Report | Non
         If matplotlib is not installed.
     ValueError
         If problems or times differ.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> problem, t = dmft.Problem(0.5, network="linear"), [0.0, 1.0]
+    >>> ensemble = dmft.simulate(problem, t, dimension=40, seeds=3)
+    >>> len(plot_comparison(dmft.solve(problem, 1.0, t), ensemble).axes)
+    2
     """
     report = compare(solution, ensemble) if report is None else report
     figure = bare_figure((6.8, 6.4))

@@ -92,6 +92,14 @@ def draw(
         If matplotlib is not installed.
     RuntimeError
         If a solution does not converge, or a simulation breaks down; no file is written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> values = {"alpha": [1.5], "lam": [0.8], "dimension": 20, "seeds": 2, "rtol": 0.1}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     draw("lazy-to-rich", f"{folder}/a.svg", **values).name
+    'a.svg'
     """
     if name not in PRESETS:
         raise ValueError(f"name must be one of {', '.join(PRESETS)}; got {name!r}")

@@ -31,7 +31,12 @@ CURVE = 20
 
 
 def require_matplotlib() -> None:
-    """Raise ImportError, with the remedy, where matplotlib is not installed."""
+    """Raise ImportError, with the remedy, where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> require_matplotlib()
+    """
     import importlib.util
 
     if importlib.util.find_spec("matplotlib") is None:
@@ -118,7 +123,13 @@ def dot_handle(colour: str, label: str) -> Any:
 
 
 def power_text(value: float) -> str:
-    """Return a number as mathematical text, powers of ten as such."""
+    """Return a number as mathematical text, powers of ten as such.
+
+    Examples
+    --------
+    >>> power_text(1e-4)
+    '$10^{-4}$'
+    """
     exponent = round(math.log10(value))
     small = abs(exponent) >= 3 and math.isclose(value, 10.0**exponent)
     return f"$10^{{{exponent}}}$" if small else f"{value:g}"

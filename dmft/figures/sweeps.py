@@ -61,6 +61,14 @@ def plot_sweep(
         If matplotlib is not installed.
     ValueError
         If there is no such quantity or value, or the dimensions are too many.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> problem = dmft.Problem(0.5, network="linear")
+    >>> sweep = dmft.sweep(problem, delta=[0.5, 2.0], solve={"t_max": 0.2, "rtol": 0.1}, workers=1)
+    >>> plot_sweep(sweep, "test_error").get_xlabel() != ""
+    True
     """
     if quantity not in sweep.functions:
         raise ValueError(f"quantity must be one of {', '.join(sweep.functions)}; got {quantity!r}")

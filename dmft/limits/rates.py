@@ -113,7 +113,13 @@ def _left_edge(delta: float, probability: np.ndarray, D: np.ndarray) -> float:
 
 
 class RateFit(NamedTuple):
-    """Result of `fit_rate`: rate g and its standard error (1/time), power p."""
+    """Result of `fit_rate`: rate g and its standard error (1/time), power p.
+
+    Examples
+    --------
+    >>> RateFit(rate=0.1, stderr=0.001, power=1.5).rate
+    0.1
+    """
 
     rate: float
     stderr: float

@@ -51,6 +51,13 @@ class SaddlePath(Value):
         Whether the last saddle minimises the loss.
     message : str
         How the computation ended, and which weights were not unique.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> path = dmft.saddle_to_saddle([[1, 0.5, 0.7, 0], [0.5, 1, 0.1, 0.7]], [1, 0])
+    >>> path.saddles.shape, path.active_sets[-1]
+    ((4, 4), array([2, 3]))
     """
 
     times: np.ndarray
@@ -133,6 +140,13 @@ def saddle_to_saddle(
     References
     ----------
     S. Pesme, N. Flammarion, arXiv:2304.00488, Algorithm 1. Zhao et al., arXiv:2607.12332.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> path = dmft.saddle_to_saddle([[1, 0.5, 0.7, 0], [0.5, 1, 0.1, 0.7]], [1, 0])
+    >>> path.times.round(4)
+    array([0.    , 1.    , 4.    , 5.6327])
     """
     X, y = _finite_array("X", X, 2), _finite_array("y", y, 1)
     if y.shape != X.shape[:1]:
@@ -176,6 +190,12 @@ def layer_thresholds(layer_scales: Any) -> tuple[np.ndarray, np.ndarray]:
     References
     ----------
     Zhao et al., arXiv:2607.12332.
+
+    Examples
+    --------
+    >>> plus, minus = layer_thresholds([[1.0, 2.0], [0.5, 0.0]])
+    >>> plus.round(4), minus.round(4)
+    (array([1., 1.]), array([1., 1.]))
     """
     scales = _finite_array("layer_scales", layer_scales, 1, 2)
     if scales.shape[0] < 2:

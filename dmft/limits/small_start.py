@@ -23,6 +23,12 @@ class Extrapolation(NamedTuple):
 
     `limit` at alpha = 0; `numerical_error` inherited from the values; `truncation` is the change
     that the value at the largest alpha makes. Each has the shape (T,).
+
+    Examples
+    --------
+    >>> zero = np.zeros(2)
+    >>> Extrapolation(limit=np.ones(2), numerical_error=zero, truncation=zero).limit
+    array([1., 1.])
     """
 
     limit: np.ndarray

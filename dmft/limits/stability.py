@@ -82,7 +82,14 @@ def largest_stable_step(problem: Problem) -> float:
 
 
 def edge_at_start(problem: Problem) -> float | None:
-    """Return the largest stable step at the start, or None where no closed form is known."""
+    """Return the largest stable step at the start, or None where no closed form is known.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> round(edge_at_start(dmft.Problem(0.5, 1.0, dynamics=dmft.GradientDescent(0.1))), 4)
+    0.3431
+    """
     descent = problem.dynamics
     if not isinstance(descent, Descent):
         return None
@@ -129,7 +136,14 @@ def _gain(a: np.ndarray, momentum: float, nesterov: bool) -> np.ndarray:
 
 
 def spectrum(delta: float, D: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return nodes x > 0 and weights of the law of D X X^T/delta; the rest of 1 is at x = 0."""
+    """Return nodes x > 0 and weights of the law of D X X^T/delta; the rest of 1 is at x = 0.
+
+    Examples
+    --------
+    >>> x, weights = spectrum(2.0)
+    >>> round(float(weights.sum()), 6), round(float(weights @ x), 6)
+    (0.5, 0.5)
+    """
     low, high = D * (1 - delta**-0.5) ** 2, D * (1 + delta**-0.5) ** 2
     angle = np.arange(1, NODES) * np.pi / NODES
     x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angle)
@@ -139,7 +153,14 @@ def spectrum(delta: float, D: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def right_edge(delta: float, D: np.ndarray) -> float:
-    """Return the largest eigenvalue of X diag(D) X^T/delta in the limit of large D (m,), D >= 0."""
+    """Return the largest eigenvalue of X diag(D) X^T/delta in the limit of large D (m,), D >= 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(right_edge(0.5, np.ones(10)), 4), round((1 + 0.5**-0.5) ** 2, 4)
+    (5.8284, 5.8284)
+    """
     from scipy.optimize import brentq
 
     largest = float(np.max(D))
@@ -199,6 +220,14 @@ def effective_decay(solution: Solution) -> np.ndarray:
     Returns
     -------
     ndarray, shape (T,)
+
+    Examples
+    --------
+    >>> import dmft
+    >>> problem = dmft.Problem(0.5, lam=0.1, dynamics=dmft.GradientDescent(0.05))
+    >>> solution = dmft.solve(problem, 0.5, rtol=0.05)
+    >>> effective_decay(solution).shape == solution.t.shape
+    True
     """
     problem = solution.problem
     rate = problem.dynamics.noise_rate(2 * solution.train_error)

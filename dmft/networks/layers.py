@@ -33,7 +33,14 @@ AGREEMENT = 1e-6  # relative, of derivatives that a network states with those of
 
 
 class Layered(Protocol):
-    """A network as seen from its layers."""
+    """A network as seen from its layers.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dmft.Deep(3).depth
+    3
+    """
 
     def __hash__(self) -> int:
         """Potentials and tables are kept by network."""

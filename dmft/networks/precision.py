@@ -18,7 +18,14 @@ LONGEST = 60.0  # of lam t: w of two equal layers is resolved at any time, but i
 
 
 class PotentialNetwork(Layered, Protocol):
-    """A network as seen from its layers and its mirror potential."""
+    """A network as seen from its layers and its mirror potential.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dmft.Product((1.0, 0.5, 0.2)).depth
+    3
+    """
 
     @property
     def changes_sign(self) -> bool:

@@ -42,6 +42,14 @@ def compare(
         If an argument is of another type.
     ValueError
         If problems or times differ, or `resolution` is out of range.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> problem, t = dmft.QuadraticProblem(0.3, 0.7, 0.5), [0.0, 0.2]
+    >>> ensemble = dmft.simulate(problem, t, dimension=10, seeds=3, rng=1)
+    >>> dmft.compare(dmft.solve(problem, 0.2, t, rtol=0.3, rng=1), ensemble).seeds
+    3
     """
     if not isinstance(solution, QuadraticSolution):
         raise TypeError(f"solution must be a dmft.QuadraticSolution; got {solution!r}")

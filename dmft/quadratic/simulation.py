@@ -61,6 +61,14 @@ class QuadraticEnsemble(Trajectory):
         For each seed: "wall_time" in seconds, "evaluations" of the gradient.
     values, error : mapping of str to ndarray
         Means over seeds of `runs`, and their standard errors. The names are also attributes.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> problem = dmft.QuadraticProblem(0.3, 0.7, 0.5)
+    >>> ensemble = dmft.simulate(problem, [0.0, 0.2], dimension=10, seeds=3, rng=1)
+    >>> ensemble.mse.shape, ensemble.seeds
+    ((2,), 3)
     """
 
     problem: QuadraticProblem

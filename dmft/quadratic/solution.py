@@ -24,6 +24,7 @@ from dmft.solvers.collocation import Grid
 from dmft.storage import Group, Record, Variable, configuration_of
 from dmft.trajectory import Functions, Trajectory, read_only
 from dmft.validation import require_times
+from dmft.values import frozen
 
 AXES = {
     "C_Z": ("t_start", "s_start"),
@@ -71,6 +72,14 @@ class QuadraticSolution(Trajectory):
     stats : dict
         samples and sizes, panels, sweeps, failed_samples, error_over_tolerance, and wall_time in
         seconds.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> problem = dmft.QuadraticProblem(0.3, 0.7, 0.5)
+    >>> solution = dmft.solve(problem, 0.2, [0.0, 0.2], rtol=0.3, rng=1)
+    >>> round(float(solution.mse[0] / problem.initial_mse), 6)
+    1.0
     """
 
     problem: QuadraticProblem
@@ -94,7 +103,7 @@ class QuadraticSolution(Trajectory):
 
     def __post_init__(self) -> None:
         """Check the times and make all arrays read-only."""
-        frozen = {
+        checked = {
             "t": read_only(require_times("t", self.t)),
             "values": Functions(self.values),
             "error": Functions(self.error),
@@ -102,8 +111,9 @@ class QuadraticSolution(Trajectory):
             "averages": MatrixAverages(
                 *(read_only(getattr(self.averages, f.name)) for f in fields(MatrixAverages))
             ),
+            "stats": frozen(dict(self.stats)),
         }
-        for name, value in frozen.items():
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     def __call__(self, t: Any) -> Functions:

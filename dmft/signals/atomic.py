@@ -26,7 +26,14 @@ BIN_NODES = 6
 
 
 class Atomic(SignalLaw):
-    """A law given by atoms; equal values are merged."""
+    """A law given by atoms; equal values are merged.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> dmft.Discrete([1.0, 0.0, 1.0], [0.2, 0.5, 0.3]).second_moment
+    0.5
+    """
 
     @abstractmethod
     def atoms(self) -> tuple[np.ndarray, np.ndarray]:

@@ -175,7 +175,13 @@ def _values(frozen: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def require_second_moment(frozen: Any, values: np.ndarray, masses: np.ndarray) -> None:
-    """Raise ValueError unless the second moment is finite and that of the atoms."""
+    """Raise ValueError unless the second moment is finite and that of the atoms.
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> require_second_moment(stats.norm(), np.array([-1.0, 1.0]), np.array([0.5, 0.5]))
+    """
     exact = float(frozen.var() + frozen.mean() ** 2)
     found = float(masses @ values**2)
     if not np.isfinite(exact):

@@ -177,6 +177,15 @@ def save_ensemble(ensemble: Ensemble, path: str | PathLike[str]) -> None:
         If `ensemble` is not an Ensemble.
     ValueError, OSError
         As of `Ensemble.save`.
+
+    Examples
+    --------
+    >>> import dmft, tempfile
+    >>> ensemble = dmft.simulate(dmft.Problem(0.5), [0.0, 1.0], dimension=20, seeds=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     dmft.save_ensemble(ensemble, f"{folder}/runs.h5")
+    ...     dmft.load_ensemble(f"{folder}/runs.h5") == ensemble
+    True
     """
     if not isinstance(ensemble, Ensemble):
         raise TypeError(f"ensemble must be a dmft.Ensemble; got {type(ensemble).__name__}")
@@ -192,5 +201,14 @@ def load_ensemble(path: str | PathLike[str]) -> Ensemble:
         If there is no such file.
     ValueError
         If the file is damaged, or holds something else; see `dmft.load`.
+
+    Examples
+    --------
+    >>> import dmft, tempfile
+    >>> ensemble = dmft.simulate(dmft.Problem(0.5), [0.0, 1.0], dimension=20, seeds=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ensemble.save(f"{folder}/runs.h5")
+    ...     dmft.load_ensemble(f"{folder}/runs.h5").seeds
+    2
     """
     return Ensemble.load(path)

@@ -109,6 +109,13 @@ def simulate(
     Notes
     -----
     Ctrl-C, or an exception in `progress`, stops all seeds and propagates.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> ensemble = dmft.simulate(dmft.Problem(0.5), [0.0, 1.0], dimension=40, seeds=3, rng=1)
+    >>> ensemble.test_error.shape, ensemble.C_w.shape
+    ((2,), (2, 2))
     """
     check_problem(problem)
     t = require_times("t_eval", t_eval)

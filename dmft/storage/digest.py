@@ -26,7 +26,13 @@ def seal(content: bytes) -> bytes:
 
 
 def sealed(data: bytes) -> bool:
-    """Return whether the data ends in a digest, be it right or wrong."""
+    """Return whether the data ends in a digest, be it right or wrong.
+
+    Examples
+    --------
+    >>> sealed(b"anything")
+    False
+    """
     return data[-LENGTH:].startswith(MARK)
 
 

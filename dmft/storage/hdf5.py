@@ -71,6 +71,14 @@ def write(
         If something in the record has no place in such a file.
     OSError
         If the target cannot be written.
+
+    Examples
+    --------
+    >>> import dmft, tempfile
+    >>> solution = dmft.solve(dmft.Problem(0.5, network="linear"), 1.0, rtol=0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write("Solution", solution.record(), f"{folder}/run.h5").name
+    'run.h5'
     """
     with deferred():  # HDF5 calls back into Python, where an interrupt would be lost
         content = seal(_encoded(kind, record))
@@ -92,6 +100,15 @@ def read(path: StrPath, verify: bool = True) -> tuple[str, Record]:
         If there is no such file.
     ValueError
         If the file is damaged, not one of `write`'s, or of a newer schema.
+
+    Examples
+    --------
+    >>> import dmft, tempfile
+    >>> solution = dmft.solve(dmft.Problem(0.5, network="linear"), 1.0, rtol=0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     solution.save(f"{folder}/run.h5")
+    ...     read(f"{folder}/run.h5")[0]
+    'Solution'
     """
     data = Path(path).read_bytes()  # once, so that what is checked is what is parsed
     with reading(path):
@@ -107,7 +124,13 @@ def read(path: StrPath, verify: bool = True) -> tuple[str, Record]:
 
 @contextmanager
 def reading(path: StrPath) -> Iterator[None]:
-    """Turn what goes wrong inside into a ValueError that names the file."""
+    """Turn what goes wrong inside into a ValueError that names the file.
+
+    Examples
+    --------
+    >>> with reading("run.h5"):
+    ...     pass
+    """
     try:
         yield
     # h5py raises all of these for files that are not as they should be

@@ -27,6 +27,13 @@ class Result(Summarised):
     See Also
     --------
     dmft.storage : an example.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> solution = dmft.solve(dmft.Problem(0.5, network="linear"), 1.0, rtol=0.1)
+    >>> solution.kind, type(solution.record()).__name__
+    ('Solution', 'Record')
     """
 
     kind: ClassVar[str]
@@ -174,6 +181,13 @@ def from_record(kind: str, record: Record) -> Any:
     ------
     ValueError, LookupError, TypeError
         If the kind is unknown, or the record not one of its own.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> solution = dmft.solve(dmft.Problem(0.5, network="linear"), 1.0, rtol=0.1)
+    >>> from_record("Solution", solution.record()) == solution
+    True
     """
     return _class_of(kind).from_record(record)
 

@@ -15,6 +15,7 @@ import numpy as np
 from dmft.storage import Group, Record, Result, Variable
 from dmft.sweeps.folder import folder_of
 from dmft.sweeps.point import DONE, FAILED, Part, SweepPoint
+from dmft.values import read_only
 
 MISSING = "missing"
 # Begins the names of what a simulation gave; the theory's stand alone.
@@ -62,7 +63,7 @@ class Sweep(Result):
         """
         if name not in self.variables:
             raise KeyError(f"name must be one of {', '.join(self.variables)}; got {name!r}")
-        return self.variables[name].values
+        return read_only(self.variables[name].values)
 
     @property
     def dimensions(self) -> dict[str, int]:

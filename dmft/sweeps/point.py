@@ -145,6 +145,12 @@ class SweepPoint(Result):
         Seconds that the point took.
     version : str
         Version of dmft that computed it.
+
+    Examples
+    --------
+    >>> point = SweepPoint({"problem": {"delta": 0.5}}, failures={"solve": ("no convergence", "")})
+    >>> point.status, point.message
+    ('failed', 'solve: no convergence')
     """
 
     configuration: Mapping[str, Any]
