@@ -35,7 +35,39 @@ WORTHWHILE = 1.2  # a longer step must gain this factor, since it costs a factor
 
 
 class Backward:
-    """The differentiation formulas of variable step and order; outputs are interpolated."""
+    """The differentiation formulas of variable step and order; outputs are interpolated.
+
+    Examples
+    --------
+    >>> from dmft.solvers.ode_system import Work
+    >>> import numpy as np
+    >>> from dmft.solvers.explicit_steps import stages_of
+    >>> class Decay:
+    ...     rate = stiff_cost = 1.0
+    ...
+    ...     def velocity(self, z):
+    ...         return -z
+    ...
+    ...     def set_stages(self, z, K, tableau):
+    ...         return stages_of(self.velocity, z, K, tableau)
+    ...
+    ...     def linearise(self, z):
+    ...         return self
+    ...
+    ...     def solver(self, shift):
+    ...         return lambda b: b / (shift + 1.0)
+    ...
+    ...     def measure(self, z):
+    ...         return lambda error: float(np.max(np.abs(error)) / 1e-6)
+    ...
+    ...     def metric(self, z):
+    ...         return 1.0
+    >>> z = np.ones(1)
+    >>> method = Backward(Decay(), Work(), z, -z, 0.0, 1e-4)
+    >>> method.step()
+    >>> bool(abs(method.interpolate(method.t)[0] - np.exp(-method.t)) < 1e-5)
+    True
+    """
 
     def __init__(self, system: System, work: Work, z: Array, f: Array, t: float, h: float) -> None:
         """Begin at order 1 from z at t, where its velocity is f."""

@@ -34,7 +34,38 @@ PESSIMISM = 20.0
 
 
 class Explicit:
-    """The method of order 8, which ends a step at each output."""
+    """The method of order 8, which ends a step at each output.
+
+    Examples
+    --------
+    >>> from dmft.solvers.ode_system import Work
+    >>> import numpy as np
+    >>> class Decay:
+    ...     rate = stiff_cost = 1.0
+    ...
+    ...     def velocity(self, z):
+    ...         return -z
+    ...
+    ...     def set_stages(self, z, K, tableau):
+    ...         return stages_of(self.velocity, z, K, tableau)
+    ...
+    ...     def linearise(self, z):
+    ...         return self
+    ...
+    ...     def solver(self, shift):
+    ...         return lambda b: b / (shift + 1.0)
+    ...
+    ...     def measure(self, z):
+    ...         return lambda error: float(np.max(np.abs(error)) / 1e-6)
+    ...
+    ...     def metric(self, z):
+    ...         return 1.0
+    >>> z = np.ones(1)
+    >>> method = Explicit(Decay(), Work(), z, -z, 0.1)
+    >>> method.step(0.1)
+    >>> round(float(method.z[0]), 6)
+    0.904837
+    """
 
     def __init__(self, system: System, work: Work, z: Array, f: Array, h: float) -> None:
         """Begin with a step h from z at t = 0, where its velocity is f."""

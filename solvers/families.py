@@ -47,6 +47,12 @@ class Paths(NamedTuple):
         Weights of the averages, of the mean of w, and of the moves by small noise.
     H : ndarray, shape (M, N)
         Guesses, 0 where there are none; overwritten by the solutions.
+
+    Examples
+    --------
+    >>> one = np.ones(1)
+    >>> Paths(one[:, None], one, one, one, one, one, np.zeros((1, 2))).H.shape
+    (1, 2)
     """
 
     z: np.ndarray
@@ -71,6 +77,12 @@ class Sums(NamedTuple):
         w by the weights `odd`, w target, and D.
     moved : ndarray, shape (N, s)
         X root.
+
+    Examples
+    --------
+    >>> zero = np.zeros(3)
+    >>> Sums(np.zeros((3, 3)), np.eye(2), zero, zero, zero, np.zeros((2, 0))).A.shape
+    (2, 2)
     """
 
     C_w: np.ndarray
@@ -295,7 +307,12 @@ def family_averages(
 
 
 def compile_functions() -> None:
-    """Compile the averages, or load them from numba's cache."""
+    """Compile the averages, or load them from numba's cache.
+
+    Examples
+    --------
+    >>> compile_functions()
+    """
     mirror = 0, np.ones((2, 2)), np.empty((0, 3))
     one, path = np.ones(1), np.ones((1, 2))
     paths = Paths(one[:, None], *(one,) * 5, 0.0 * path)

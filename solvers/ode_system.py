@@ -17,7 +17,19 @@ TINY = np.finfo(float).tiny
 
 
 class Linearisation(Protocol):
-    """The Jacobian J at one point."""
+    """The Jacobian J at one point.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Decay:
+    ...     rate = 2.0
+    ...
+    ...     def solver(self, shift):
+    ...         return lambda b: b / (shift + 2.0)
+    >>> Decay().solver(1.0)(np.array([6.0]))
+    array([2.])
+    """
 
     @property
     def rate(self) -> float:
@@ -28,7 +40,19 @@ class Linearisation(Protocol):
 
 
 class System(Protocol):
-    """An autonomous system with its own measure of the error."""
+    """An autonomous system with its own measure of the error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Decay:
+    ...     stiff_cost = 1.0
+    ...
+    ...     def velocity(self, z):
+    ...         return -z
+    >>> Decay().velocity(np.ones(2))
+    array([-1., -1.])
+    """
 
     @property
     def stiff_cost(self) -> float:
@@ -52,7 +76,13 @@ class System(Protocol):
 
 @dataclass
 class Work:
-    """Counts of what one integration has done."""
+    """Counts of what one integration has done.
+
+    Examples
+    --------
+    >>> Work(evaluations=10, steps=3)
+    Work(evaluations=10, steps=3, rejected=0, factorisations=0)
+    """
 
     evaluations: int = 0
     steps: int = 0
