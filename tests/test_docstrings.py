@@ -17,13 +17,15 @@ INSIDE = 240  # Functions and classes of inner modules without one: it may only 
 def public_of(module):
     """Return the functions and classes that a module itself defines, by their full names.
 
-    Compiled functions are left out: other compiled code alone calls them.
+    Compiled functions are left out, as other compiled code alone calls them, and so are those that
+    compile them, which are all called alike.
     """
     return {
         f"{module.__name__}.{name}": value
         for name, value in vars(module).items()
         if (inspect.isclass(value) or inspect.isfunction(value))
         and not name.startswith("_")
+        and name != "compile_functions"
         and value.__module__ == module.__name__
     }
 
