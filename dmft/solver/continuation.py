@@ -62,6 +62,15 @@ def check_continued(solution: object, problem: Problem, t_max: float) -> None:
         If it is not a Solution.
     ValueError
         If it is that of another problem or ends after t_max.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> problem = dmft.Problem(0.5)
+    >>> check_continued(dmft.solve(problem, 5.0), problem, 2.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: t_max must be at least that of continue_from, 5.0; got 2.0
     """
     if not isinstance(solution, Solution):
         raise TypeError(f"continue_from must be a dmft.Solution; got {solution!r}")
@@ -77,7 +86,15 @@ def check_continued(solution: object, problem: Problem, t_max: float) -> None:
 
 
 def known_from(solution: Solution, t_max: float, rtol: float) -> Known | None:
-    """Return where to start, None where the solution has no finite averages."""
+    """Return where to start, None where the solution has no finite averages.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> known = known_from(dmft.solve(dmft.Problem(0.5), 5.0), t_max=8.0, rtol=1e-5)
+    >>> known.grid.t_max, known.longer
+    (8.0, True)
+    """
     averages, old = solution.averages, solution.grid
     if not np.all(np.isfinite(averages.pack())):
         return None
@@ -104,6 +121,15 @@ def at_other_times(solution: Solution, t: np.ndarray, tolerance: Tolerance) -> S
 
     It has to have succeeded with no larger tolerance, and its times have to enclose the others:
     the error at a time is then the larger one, relative to the value, of the times next to it.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> solution = dmft.solve(dmft.Problem(0.5), 5.0, rtol=1e-3)
+    >>> at_other_times(solution, np.array([1.0, 2.0]), Tolerance(1e-3)).t
+    array([1., 2.])
+    >>> at_other_times(solution, np.array([1.0, 2.0]), Tolerance(1e-4)) is None
+    True
     """
     floors = [solution.stats.get(f"atol_{name}", math.inf) for name in CONTROLLED]
     peaks = np.array([np.max(np.abs(solution.values[name])) for name in CONTROLLED])

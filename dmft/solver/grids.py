@@ -22,13 +22,25 @@ COEFFICIENT = 10.0  # last Legendre coefficient over rtol at which a panel is sp
 
 
 def log_ratio(rtol: float) -> float:
-    """Return the logarithm of the ratio of neighbouring panels' ends."""
+    """Return the logarithm of the ratio of neighbouring panels' ends.
+
+    Examples
+    --------
+    >>> log_ratio(1e-3)
+    1.0
+    """
     # the error of a panel falls about like its relative length to the power of seven
     return float(LOG_RATIO * (rtol / 1e-3) ** (1 / 7))
 
 
 def stages_for(rtol: float) -> int:
-    """Return the number of nodes in a panel."""
+    """Return the number of nodes in a panel.
+
+    Examples
+    --------
+    >>> stages_for(1e-3), stages_for(1e-8)
+    (6, 8)
+    """
     return STAGES if rtol >= 1e-6 else STAGES_SHARP
 
 

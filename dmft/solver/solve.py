@@ -210,7 +210,14 @@ def _instead(found: Solution, other: Solution) -> Solution:
 
 
 def reached(solution: Solution) -> float:
-    """Return the estimated relative error, infinite where the iteration did not converge."""
+    """Return the estimated relative error, infinite where the iteration did not converge.
+
+    Examples
+    --------
+    >>> import dmft
+    >>> reached(dmft.solve(dmft.Problem(0.5), 5.0, rtol=1e-3)) <= 1e-3
+    True
+    """
     if solution.status == 2:
         return math.inf
     return float(solution.stats["error_over_tolerance"]) * solution.rtol
