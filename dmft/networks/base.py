@@ -24,7 +24,6 @@ Sources: arXiv:2510.01930 (depth 2), arXiv:2412.16765 (products of layers), arXi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,16 +35,6 @@ from dmft.networks.table import mirror_table
 from dmft.parameters import Parameters
 from dmft.solvers import map_codes
 from dmft.validation import shown
-
-IMAGINARY = 1e-100  # step of the derivatives along the imaginary axis, which have no cancellation
-
-
-def perturbed(layers: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield `layers` with one layer after the other moved by `IMAGINARY` along that axis."""
-    for layer in range(len(layers)):
-        point = layers + 0j
-        point[layer] += 1j * IMAGINARY
-        yield point
 
 
 class Network(Parameters, ABC):
@@ -104,7 +93,7 @@ class Network(Parameters, ABC):
 
     @property
     def paired_depth(self) -> int | None:
-        """L where w = (u^L - v^L)/L in layers u, v > 0, or None: compiled code knows these."""
+        """L where w = (u^L - v^L)/L in layers u, v > 0, which is compiled; None elsewhere."""
         return None
 
     @abstractmethod
@@ -129,14 +118,6 @@ class Network(Parameters, ABC):
         There is a number for each layer; see `dmft.networks.starts`.
         """
         return None
-
-    def layer_rates(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
-        """Return d log(layers)/dt, shape (n, d), of layers that keep their sign."""
-        return self.layer_velocity(layers, h, lam) / layers
-
-    def weight_derivative(self, layers: np.ndarray) -> np.ndarray:
-        """Return dw/dlayers, shape (n, d), of real layers (n, d)."""
-        return np.array([self.output_weight(p).imag / IMAGINARY for p in perturbed(layers)])
 
     def mirror_parameters(self, alpha: float, lam: float, t: np.ndarray) -> np.ndarray:
         """Return the parameters of phi at the times `t` (N,), shape (N, P)."""

@@ -84,18 +84,9 @@ class Deep(Network):
 
     def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
         """Return du/dt = -(h u^(L-1) + lam u)/2 and the same for v with -h, shape (2, d)."""
-        return layers * self.layer_rates(layers, h, lam)
-
-    def layer_rates(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
-        """Return -(h u^(L-2) + lam)/2 and the same for v with -h, shape (2, d)."""
-        u, v = layers ** (self.depth - 2)
-        half = 0.5 * h
-        return np.array([-0.5 * lam - half * u, half * v - 0.5 * lam])
-
-    def weight_derivative(self, layers: np.ndarray) -> np.ndarray:
-        """Return u^(L-1) and -v^(L-1), shape (2, d)."""
-        u, v = layers ** (self.depth - 1)
-        return np.array([u, -v])
+        u, v = layers
+        power = self.depth - 1
+        return np.array([-0.5 * (h * u**power + lam * u), 0.5 * (h * v**power - lam * v)])
 
 
 @dataclass(frozen=True)

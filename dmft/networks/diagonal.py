@@ -107,16 +107,8 @@ class Diagonal(Network):
 
     def layer_velocity(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
         """Return du/dt = -(h + lam) u/2 and dv/dt = (h - lam) v/2, shape (2, d)."""
-        return layers * self.layer_rates(layers, h, lam)
-
-    def layer_rates(self, layers: np.ndarray, h: np.ndarray, lam: float) -> np.ndarray:
-        """Return -(h + lam)/2 and (h - lam)/2, shape (2, d)."""
-        half = 0.5 * h
-        return np.array([-0.5 * lam - half, half - 0.5 * lam])
-
-    def weight_derivative(self, layers: np.ndarray) -> np.ndarray:
-        """Return u and -v, shape (2, d)."""
-        return np.array([layers[0], -layers[1]])
+        u, v = layers
+        return np.array([-0.5 * (h + lam) * u, 0.5 * (h - lam) * v])
 
 
 @dataclass(frozen=True)

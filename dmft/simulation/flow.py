@@ -26,12 +26,12 @@ a symmetric positive definite system of size min(n, d).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from dmft.networks.base import IMAGINARY, Network, perturbed
+from dmft.networks.base import Network
 from dmft.problem import Problem
 from dmft.simulation.data import Data
 from dmft.solvers import paired_layers
@@ -50,6 +50,8 @@ STIFF_STEPS, STIFF_ROWS = 6000.0, 20.0
 # The norm of Y is found to this accuracy, in at most so many products.
 NORM_RTOL, NORM_PRODUCTS = 3e-2, 30
 TINY = 1e-300
+IMAGINARY = 1e-100  # step of the derivatives along the imaginary axis, which have no cancellation
+TOLERATED = 1e-8  # difference of two ways to one velocity, far above rounding
 
 
 class Flow:
@@ -78,6 +80,7 @@ class Flow:
         self.stiff_cost = STIFF_STEPS + STIFF_ROWS * len(self.b)
         layers = data.layers(problem)
         self.start = np.log(layers) if self.logarithmic else layers
+        self.depth = self._compiled_depth()
         weight = self.network.output_weight(layers)
         self.scale = float(sum(map(np.linalg.norm, (data.w_star, weight, data.y))))
 
@@ -90,31 +93,52 @@ class Flow:
 
     def velocity(self, z: np.ndarray) -> np.ndarray:
         """Return dz/dt."""
-        x, network = self.layers(z), self.network
-        velocity = network.layer_rates if self.logarithmic else network.layer_velocity
-        return velocity(x, self._gradient(x), self.lam)
+        x = self.layers(z)
+        v = self.network.layer_velocity(x, self._gradient(x), self.lam)
+        if self.logarithmic:
+            v /= x
+        return v
 
     def set_stages(
         self, z: np.ndarray, K: np.ndarray, tableau: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Fill in the velocities of an explicit step's stages and return its last two states."""
-        depth = self.network.paired_depth
-        if depth is None:
+        if self.depth is None:
             return stages_of(self.velocity, z, K, tableau)
-        paired = (self.padded, self.triangular, self.b, self.lam, depth)
+        return self._compiled_stages(z, K, tableau)
+
+    def _compiled_stages(
+        self, z: np.ndarray, K: np.ndarray, tableau: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        paired = (self.padded, self.triangular, self.b, self.lam, self.depth)
         return paired_layers.set_stages(z, K, tableau, *paired)
+
+    def _compiled_depth(self) -> int | None:
+        """Return L where compiled code has the velocity that the network states, else None.
+
+        A class that inherits from such a network may state another one: it is tried once.
+        """
+        depth = self.depth = self.network.paired_depth
+        if depth is None:
+            return None
+        z = self.start + np.array([[0.1], [-0.2]])
+        K = np.zeros((2, *z.shape))
+        self._compiled_stages(z, K, np.zeros((2, 2)))
+        stated = self.velocity(z)
+        scale = TOLERATED * (1 + np.abs(stated).max())
+        return depth if np.max(np.abs(K[1] - stated)) <= scale else None
 
     def linearise(self, z: np.ndarray) -> _Jacobian:
         """Return the Jacobian of the velocity at z."""
         x, network = self.layers(z), self.network
         h = self._gradient(x)
         g = network.layer_velocity(x + 0j, h + 1j * IMAGINARY, self.lam).imag / IMAGINARY
-        k = network.weight_derivative(x)
+        k = self._weight_derivative(x)
         B = np.stack(
-            [network.layer_velocity(p, h, self.lam).imag / IMAGINARY for p in perturbed(x)], axis=1
+            [network.layer_velocity(p, h, self.lam).imag / IMAGINARY for p in _perturbed(x)], axis=1
         )
         if self.logarithmic:  # the same in log x: d(v/x)/d log x = (dv/dx) x/x - v/x
-            own = network.layer_rates(x, h, self.lam)
+            own = network.layer_velocity(x, h, self.lam) / x
             B = B * (x[None, :] / x[:, None]) - np.eye(len(x))[:, :, None] * own
             g, k = g / x, k * x
         return _Jacobian(self.Y, self.norm, B, g, k)
@@ -127,7 +151,7 @@ class Flow:
         """
         x = self.layers(z)
         w = self.network.output_weight(x)
-        k = self.network.weight_derivative(x)
+        k = self._weight_derivative(x)
         kx = k * x
         rounding = ROUNDING / self.tolerance * math.sqrt(len(x)) * _length(kx.ravel())
         floor = FLOOR * self.scale + rounding + TINY
@@ -158,6 +182,13 @@ class Flow:
 
     def _gradient(self, x: np.ndarray) -> np.ndarray:
         return self.Y.T @ (self.Y @ self.network.output_weight(x) - self.b)
+
+    def _weight_derivative(self, x: np.ndarray) -> np.ndarray:
+        """Return dw/dlayers, shape (L, d)."""
+        if self.depth is not None:
+            u, v = x if self.depth == 2 else x ** (self.depth - 1)
+            return np.array([u, -v])
+        return np.array([self.network.output_weight(p).imag / IMAGINARY for p in _perturbed(x)])
 
 
 class _Jacobian:
@@ -210,3 +241,11 @@ def _norm(Y: np.ndarray) -> float:
             break
         unit = product / square
     return math.sqrt(square)
+
+
+def _perturbed(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield x with one layer after the other moved along the imaginary axis."""
+    for layer in range(len(x)):
+        point = x + 0j
+        point[layer] += 1j * IMAGINARY
+        yield point

@@ -23,7 +23,7 @@ def test_compiled_rates_are_those_of_the_network(network, m, d):
     for triangular in (False, True) if m == d else (False,):
         matrix = np.triu(Y) if triangular else Y
         h = matrix.T @ (matrix @ network.output_weight(np.exp(z)) - b)
-        expected = network.layer_rates(np.exp(z), h, 0.3)
+        expected = network.layer_velocity(np.exp(z), h, 0.3) / np.exp(z)
         found = rates(z, matrix, triangular, b, 0.3, network.paired_depth)
         assert found == pytest.approx(expected, rel=1e-12, abs=1e-12 * np.abs(h).max())
 
