@@ -23,7 +23,6 @@ FLOW = tuple(
         "principal_modes",
         "scalar_maps",
         "stretching",
-        "volterra",
     )
 )
 """Modules of the compiled functions of gradient flow; each has a function `compile_functions`."""

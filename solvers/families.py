@@ -8,6 +8,7 @@ that nothing of a path is kept but H, the guess of the next pass.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,11 +177,12 @@ def _finish(C, vectors, sums):
 @njit(cache=True, error_model="numpy", nogil=True)
 def _average_chunk(
     code, parameters, table, columns, p, modes, k, start, roots, cutoff, z, scalars, H, used,
-    C, A, sums, moved,
+    w, D, C, A, sums, moved,
 ):  # fmt: skip
     """Add the sums over one chunk of paths; idle lanes repeat the last one weightless.
 
-    A is transposed, and sums holds the three vectors one after the other.
+    A is transposed, and sums holds the three vectors one after the other. w and D are set where
+    they are not empty.
     """
     (M, N), rank = H.shape, len(roots)
     height = (N + SLACK) | 1  # odd, or the rows of many columns would share a set of the cache
@@ -211,6 +213,9 @@ def _average_chunk(
         scatter(used, begin, 0, iterations)
         for i in range(N):
             scatter(H, begin, i, load(lanes_H, i))
+            if len(w):
+                scatter(w, begin, i, load(lanes_w, i))
+                scatter(D, begin, i, load(lanes_D, i))
         _set_values(
             lanes_w, lanes_D, start[0], start[1], weight, odd, target,
             kept * step, theta, weighted, vectors,
@@ -286,6 +291,24 @@ def family_averages(
            [0.    , 0.25  , 0.125 ],
            [0.    , 0.125 , 0.0625]])
     """
+    none = np.empty((0, len(K)))
+    return _averages(mirror, K, p, modes, k, start, paths, root, cutoff, none, none)
+
+
+def _averages(
+    mirror: Mirror,
+    K: np.ndarray,
+    p: int,
+    modes: np.ndarray,
+    k: np.ndarray,
+    start: tuple[float, float],
+    paths: Paths,
+    root: np.ndarray,
+    cutoff: float,
+    w: np.ndarray,
+    D: np.ndarray,
+) -> tuple[Sums, np.ndarray]:
+    """Return what `family_averages` does, and set w and D (M, N) where they are not empty."""
     (M, N), rank = paths.H.shape, root.shape[1]
     scalars = np.zeros((5, LANES * -(-M // LANES)))
     scalars[:, :M] = paths[1:6]
@@ -296,7 +319,7 @@ def family_averages(
     def sums(chunk: slice) -> tuple[np.ndarray, ...]:
         own = np.zeros((N + 1, N + 1)), np.zeros((N, N)), np.zeros(3 * (N + 1)), np.zeros((rank, N))
         filled = np.ascontiguousarray(scalars[:, chunk])
-        part = z[chunk], filled, paths.H[chunk], iterations[chunk]
+        part = z[chunk], filled, paths.H[chunk], iterations[chunk], w[chunk], D[chunk]
         _average_chunk(*mirror, columns, p, *drive, *part, *own)
         return own
 
@@ -304,6 +327,62 @@ def family_averages(
     C, A, vectors, moved = (sum(part[1:], start=part[0]) for part in parts)
     mean_w, overlap, mean_D = vectors.reshape(3, N + 1)
     return Sums(C, A.T, mean_w, overlap, mean_D, moved.T), iterations[:, 0]
+
+
+def solve_paths(
+    code: int,
+    parameters: np.ndarray,
+    table: np.ndarray,
+    K: np.ndarray,
+    p: int,
+    U: np.ndarray,
+    H: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Solve H = U + K phi(H) for each path.
+
+    Parameters
+    ----------
+    code : int
+        Map of `dmft.solvers.map_codes`.
+    parameters : ndarray, shape (N, P)
+        Parameters of the map at the nodes.
+    table : ndarray, shape (J, 3)
+        Table of the map, empty where it needs none.
+    K : ndarray, shape (N, N)
+        Memory kernel, block-lower-triangular.
+    p : int
+        Nodes in a panel.
+    U : ndarray, shape (M, N)
+        Drive of each path.
+    H : ndarray, shape (M, N)
+        Initial guess, C-contiguous, 0 where there is none; overwritten by the solution.
+
+    Returns
+    -------
+    w, D : ndarray, shape (M, N)
+        phi(H) and -phi'(H).
+    iterations : ndarray of int, shape (M,)
+        Newton iterations of each path, -1 where a panel did not converge.
+
+    Examples
+    --------
+    >>> from dmft.solvers.map_codes import LINEAR
+    >>> U, H = np.ones((1, 3)), np.zeros((1, 3))
+    >>> K = np.tril(np.ones((3, 3)))  # H_i = 1 - sum_{j <= i} H_j
+    >>> parameters = np.array([[1.0, 0.0]] * 3)
+    >>> w, _, _ = solve_paths(LINEAR, parameters, np.empty((0, 3)), K, 1, U, H)
+    >>> H
+    array([[0.5  , 0.25 , 0.125]])
+    """
+    N, none = U.shape[1], np.zeros(len(U))
+    paths = Paths(U, none, none, none, none, none, H)
+    unit, nothing = np.eye(N), np.empty((N, 0))
+    mirror = code, parameters, table
+    w, D = np.empty_like(H), np.empty_like(H)
+    _, iterations = _averages(
+        mirror, K, p, unit, np.zeros(N), (0.0, 0.0), paths, nothing, math.inf, w, D
+    )
+    return w, D, iterations.astype(np.int64)
 
 
 def compile_functions() -> None:

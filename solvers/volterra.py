@@ -19,17 +19,14 @@ from dmft.solvers.lanes import (
     LANES,
     absolute,
     all_lanes,
-    gather,
     load,
     maximum,
     minimum,
-    scatter,
     select,
     splat,
     store,
 )
-from dmft.solvers.map_codes import HYPERBOLIC, LINEAR
-from dmft.solvers.panels import SLACK, START, add_history, columns_of, in_chunks
+from dmft.solvers.map_codes import HYPERBOLIC
 from dmft.solvers.scalar_maps import exponential, inverse, mirror
 
 NEWTON_TOLERANCE = 1e-8  # of a quadratically convergent step: the error left is its square
@@ -197,112 +194,3 @@ def continue_guess(H, first, p):
     absent = load(H, first) == 0.0
     for i in range(first, first + p):
         store(H, i, select(absent, load(H, first - 1), load(H, i)))
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def _solve_chunk(code, parameters, table, columns, p, nodes, U, H, w, D, iterations):
-    """Solve the paths of one chunk; see `solve_paths`. Idle lanes repeat the last path."""
-    M, N = U.shape
-    lanes_H = np.empty(N * LANES)
-    lanes_w = np.empty(N * LANES)
-    lanes_D = np.empty(N * LANES)
-    known = np.empty((p + SLACK) * LANES)
-    work = np.empty(p * p * LANES), np.empty(p * LANES), np.empty(p * LANES)
-    for begin in range(0, M, LANES):
-        for i in range(N):
-            store(lanes_H, i, gather(H, begin, i))
-        used = splat(0.0)
-        for first in range(0, N, p):
-            for i in range(p):
-                store(known, i, gather(U, begin, first + i))
-            if first > 0:
-                continue_guess(lanes_H, first, p)
-            add_history(columns, first, p, nodes, START, first, lanes_w, START, known)
-            used = solve_panel(
-                code,
-                parameters,
-                table,
-                columns,
-                first,
-                p,
-                known,
-                lanes_H,
-                lanes_w,
-                lanes_D,
-                work,
-                used,
-            )
-        scatter(iterations, begin, 0, used)
-        for i in range(N):
-            scatter(H, begin, i, load(lanes_H, i))
-            scatter(w, begin, i, load(lanes_w, i))
-            scatter(D, begin, i, load(lanes_D, i))
-
-
-def solve_paths(
-    code: int,
-    parameters: np.ndarray,
-    table: np.ndarray,
-    K: np.ndarray,
-    p: int,
-    U: np.ndarray,
-    H: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Solve H = U + K phi(H) for each path.
-
-    Parameters
-    ----------
-    code : int
-        Map of `dmft.solvers.map_codes`.
-    parameters : ndarray, shape (N, P)
-        Parameters of the map at the nodes.
-    table : ndarray, shape (J, 3)
-        Table of the map, empty where it needs none.
-    K : ndarray, shape (N, N)
-        Memory kernel, block-lower-triangular.
-    p : int
-        Nodes in a panel.
-    U : ndarray, shape (M, N)
-        Drive of each path.
-    H : ndarray, shape (M, N)
-        Initial guess, C-contiguous, 0 where there is none; overwritten by the solution.
-
-    Returns
-    -------
-    w, D : ndarray, shape (M, N)
-        phi(H) and -phi'(H).
-    iterations : ndarray of int, shape (M,)
-        Newton iterations of each path, -1 where a panel did not converge.
-
-    Examples
-    --------
-    >>> U, H = np.ones((1, 3)), np.zeros((1, 3))
-    >>> K = np.tril(np.ones((3, 3)))  # H_i = 1 - sum_{j <= i} H_j
-    >>> parameters = np.array([[1.0, 0.0]] * 3)
-    >>> w, _, _ = solve_paths(LINEAR, parameters, np.empty((0, 3)), K, 1, U, H)
-    >>> H
-    array([[0.5  , 0.25 , 0.125]])
-    """
-    U = np.ascontiguousarray(U)
-    w, D = np.empty_like(U), np.empty_like(U)
-    iterations = np.empty((len(U), 1))
-    columns, nodes = columns_of(K), np.arange(len(K))
-
-    def solve(chunk: slice) -> None:
-        part = (U[chunk], H[chunk], w[chunk], D[chunk], iterations[chunk])
-        _solve_chunk(code, parameters, table, columns, p, nodes, *part)
-
-    in_chunks(solve, len(U), NEWTON_WORK * len(K) ** 2)
-    return w, D, iterations[:, 0].astype(np.int64)
-
-
-def compile_functions() -> None:
-    """Compile the solution of paths, or load it from numba's cache.
-
-    Examples
-    --------
-    >>> compile_functions()
-    """
-    one = np.ones((1, 2))
-    table = np.empty((0, 3))
-    solve_paths(LINEAR, np.ones((2, 2)), table, 0.1 * np.eye(2), 2, one, 0.0 * one)

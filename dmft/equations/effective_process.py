@@ -52,7 +52,7 @@ def draw_paths(
     >>> solution.sample_paths(5, rng=1).H.shape == (5, solution.t.size)
     True
     """
-    from dmft.solvers import volterra
+    from dmft.solvers import families
 
     w_star, starts = problem.signal.sample_with_start(rng, n)
     root = noise_root(kernels.C_G, mode_weights(time_weights(problem, grid), kernels.C_G))
@@ -62,7 +62,7 @@ def draw_paths(
     for start, here in labelled(starts):
         own = H[here]
         coordinate = Coordinate.of(problem, grid, start).under(problem, grid, kernels.decay)
-        *_, iterations = volterra.solve_paths(*coordinate.map, kernels.K, grid.stages, U[here], own)
+        *_, iterations = families.solve_paths(*coordinate.map, kernels.K, grid.stages, U[here], own)
         H[here] = own
         failed += int(np.count_nonzero(iterations < 0))
     if failed:

@@ -8,10 +8,9 @@ from dmft.networks.product import Product
 from dmft.networks.table import mirror_table
 from dmft.solvers import panels
 from dmft.solvers.collocation import Grid
-from dmft.solvers.families import Paths, family_averages
+from dmft.solvers.families import Paths, family_averages, solve_paths
 from dmft.solvers.map_codes import HYPERBOLIC, LINEAR, POWER, TABLE
 from dmft.solvers.scalar_maps import evaluate
-from dmft.solvers.volterra import solve_paths
 
 NO_TABLE = np.empty((0, 3))
 
