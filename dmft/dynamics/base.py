@@ -138,7 +138,7 @@ class Descent(Dynamics):
     """
 
     in_steps: ClassVar[bool] = True
-    # Averages over random paths: each further digit costs 20 to 100 times the work.
+    # Averages over random paths: their error falls like n^-1/2 to n^-1 with the number of paths.
     noisy: ClassVar[bool] = False  # whether the flow of the layers has a white noise
     default_rtol: ClassVar[float] = 1e-2
 

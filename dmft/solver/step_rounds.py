@@ -38,7 +38,7 @@ SYSTEMS = 4
 FIRST_PATHS = LEAST
 LARGEST_PATHS = 2048 * LEAST
 # Products of one round. A path of K steps has K^3/6 in the sweeps of its response, at 0.1 to 0.2 ns
-# each where that was measured, and about 40 K^2 elsewhere: twenty to forty seconds.
+# each where that was measured, and about 40 K^2 elsewhere: about a minute at most.
 LARGEST_WORK = 2e11
 LINEAR_STEPS = 1500  # of a linear network, whose march then takes a minute
 # Bytes that the systems marched at once may take: more gain nothing.
