@@ -20,7 +20,7 @@ from dmft.equations.averages import Averages
 from dmft.equations.data_side import Kernels
 from dmft.equations.drive import Drive, mode_weights, noise_root, shares, time_weights
 from dmft.equations.families import Coordinate, Family, Part, Stratum, compressed, families_of
-from dmft.equations.noise_rules import Nodes, NoiseRule, fold
+from dmft.equations.noise_rules import Nodes, NoiseRule, SparseRule, fold
 from dmft.equations.start import labelled, typical_size
 from dmft.problem import Problem
 from dmft.signals import Component
@@ -135,15 +135,18 @@ class EffectiveProcess:
         """Number of paths of one call; 0 before the first."""
         return sum(len(part.weights) for family in self._families for part in family.parts)
 
-    def paths_of(self, rule: NoiseRule) -> np.ndarray:
-        """Return the paths of each component under another rule, at the modes of the last call."""
+    def paths_of(self, rule: SparseRule) -> np.ndarray:
+        """Return the paths of each component under another rule, at the modes of the last call.
+
+        No node is placed for it: the rule may be larger than memory.
+        """
         groups = compressed(self.problem.signal.by_start(), rule.atoms)
         count = sum(len(components) for _, components in groups)
         families = {family.key: family for family in self._families}
         pairs = [(families[start, c.std], c) for start, components in groups for c in components]
         return np.array(
             [
-                len(self._nodes(rule, family, component, count).weights)
+                self._count_nodes(rule, family, component, count)
                 for family, component in pairs
                 if family.parts
             ]
@@ -221,11 +224,16 @@ class EffectiveProcess:
     def _nodes(self, rule: NoiseRule, family: Family, component: Component, count: int) -> Nodes:
         """Return the nodes of a rule for one of a number of components."""
         rule = rule.weighted(component.probability * count)
-        drive, thresholds = family.drive, family.thresholds
-        if thresholds is not None:
-            thresholds = thresholds.moved(component.mean * drive.threshold_drift)
-        nodes = rule.nodes(drive.scales, thresholds)
+        nodes = rule.nodes(family.drive.scales, family.thresholds_of(component))
         return fold(nodes) if self._folds(component, family) else nodes
+
+    def _count_nodes(
+        self, rule: SparseRule, family: Family, component: Component, count: int
+    ) -> int:
+        """Return the number of nodes that `_nodes` would place; of pairs half are counted."""
+        rule = rule.weighted(component.probability * count)
+        found = rule.count(family.drive.scales, family.thresholds_of(component))
+        return -(-found // 2) if self._folds(component, family) else found
 
     def _folds(self, component: Component, family: Family) -> bool:
         """Whether paths come in pairs of opposite sign, of which one is enough."""

@@ -135,6 +135,12 @@ class Family:
         """Whether the nodes were placed for the modes of a drive on this grid."""
         return bool(self.parts) and hasattr(self, "drive")
 
+    def thresholds_of(self, component: Component) -> Thresholds | None:
+        """Return the thresholds of a component's paths, where the family has any."""
+        if self.thresholds is None:
+            return None
+        return self.thresholds.moved(component.mean * self.drive.threshold_drift)
+
     def follow(self) -> float:
         """Move the nodes with the thresholds; return the Gaussian mass that they do not cover."""
         if self.thresholds is None:

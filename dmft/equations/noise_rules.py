@@ -184,6 +184,23 @@ class SparseRule:
         weights = leading_weights * other_weights[point]
         return Nodes(z, weights, leading_weights * alone[point], point, other_weights)
 
+    def count(self, scales: np.ndarray, thresholds: Thresholds | None = None) -> int:
+        """Return the number of nodes, which takes no room in memory."""
+        others, _ = self._sparse_grid(np.asarray(scales)[1 : self.max_modes])
+        if thresholds is None:
+            return len(others) * equidistant(self.spacing, self.offset, self.reach)[0].size
+        return int(self._own_ranges(others, thresholds)[1].sum())
+
+    def _own_ranges(
+        self, others: np.ndarray, thresholds: Thresholds
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first step of every point's leading nodes and their number, shape (P,)."""
+        from dmft.solvers.stretching import ranges  # imports numba
+
+        ends = ranges(others, thresholds, self.reach) / self.spacing - self.offset
+        first, last = np.floor(ends[:, 0]).astype(int), np.ceil(ends[:, 1]).astype(int)
+        return first, last - first + 1
+
     def _stretched(
         self, others: np.ndarray, thresholds: Thresholds
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -192,11 +209,7 @@ class SparseRule:
         Every point has nodes over its own range. They are in the order of the coordinate, so that
         neighbours are similar paths.
         """
-        from dmft.solvers.stretching import ranges  # imports numba
-
-        ends = ranges(others, thresholds, self.reach) / self.spacing - self.offset
-        first, last = np.floor(ends[:, 0]).astype(int), np.ceil(ends[:, 1]).astype(int)
-        counts = last - first + 1
+        first, counts = self._own_ranges(others, thresholds)
         point = np.repeat(np.arange(len(others)), counts)
         starts = np.cumsum(counts) - counts
         steps = np.arange(point.size) - np.repeat(starts - first, counts)

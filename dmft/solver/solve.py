@@ -267,13 +267,15 @@ def _solve(
     t = final.nodes_with_start if times is None else times
     values = one_time_functions(problem, final, averages, t)
     floor = ITERATION * rtol
-    errors = one_time_errors(problem, noise.differences, grids, t, values, floor, tolerance)
     differences = [*noise.differences, grids]
     if run.unknown:  # time ran out before there was anything to compare
-        errors = {name: np.full_like(value, np.inf) for name, value in errors.items()}
+        errors = {name: np.full_like(value, np.inf) for name, value in values.items()}
+        sources = {}
+    else:
+        errors = one_time_errors(problem, noise.differences, grids, t, values, floor, tolerance)
+        sources = errors_by_source(noise.differences, grids, problem, aim)
     peaks = 0.5 * np.array([averages.C_w.diagonal().max(), _residual_peak(problem, here)])
     worst = worst_error(tolerance, values, errors, peaks)
-    sources = errors_by_source(noise.differences, grids, problem, aim)
     outcome = Outcome(run, tolerance.rtol, worst, failed_paths, uncovered, sources)
     success, status, message = outcome.verdict()
     atol_used = tolerance.floor(peaks)

@@ -330,6 +330,19 @@ def test_repeated_calls_evaluate_one_function():
     assert process.failed_paths == 0
 
 
+def test_paths_of_a_rule_are_counted_without_placing_them(monkeypatch):
+    """Rules are sized by their number of paths before there is room for them."""
+    system = SelfConsistency(Problem(0.5), GRID, Tolerance(1e-3))
+    process = system.process(SparseRule(0.5, 1e-2))
+    kernels = system.kernels(system.start())
+    process.averages(kernels)
+    rule = SparseRule(0.2, 1e-4)
+    larger = system.process(rule)
+    larger.averages(kernels)
+    monkeypatch.setattr(SparseRule, "nodes", None)
+    assert process.paths_of(rule).sum() == larger.paths
+
+
 @pytest.mark.parametrize("problem", NONLINEAR, ids=IDS)
 def test_averages_do_not_depend_on_how_many_paths_are_solved_together(problem, monkeypatch):
     rule = SparseRule(0.5, 1e-2)
