@@ -303,6 +303,7 @@ def _refined(
     what the rule has `more` already. Each component of a law that is not compressed has OWN_GROWTH
     times its paths, where all of them then have less than MOST_GROWTH times.
     """
+    assert isinstance(process.rule, SparseRule)
     now, enough = process.paths_of(process.rule), None
     more *= max(process.paths / now.sum(), 1.0)  # nodes placed for other modes may be more
     while rule.tolerance > LAST_TOLERANCE:
