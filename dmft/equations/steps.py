@@ -241,7 +241,8 @@ class _Split:
         self.w_star = draws.w_star
         self._strata = len(draws.probabilities)
         self._shares = draws.probabilities[:, None] * draws.weights[:, None]  # (S, A, n)
-        self._weights, self._probabilities = draws.weights, draws.probabilities
+        self._weights = draws.weights
+        self._probabilities = np.ascontiguousarray(draws.probabilities)
         self.width = self.size(draws.normals.shape[1])
 
     def size(self, used: int) -> int:

@@ -313,7 +313,7 @@ def test_figure_is_drawn_by_the_presets(monkeypatch, tmp_path, capsys):
     assert main(["figure", "one", "--out", str(tmp_path / "a.png")]) == 0
     assert [(name, str(path)) for name, path in drawn] == [("one", str(tmp_path / "a.png"))]
     capsys.readouterr()
-    assert "figure must be one of one; got 'two'" in failure(
+    assert "figure must be one of one, quadratic-training, " in failure(
         capsys, "figure", "two", "--out", tmp_path / "a.png"
     )
 
