@@ -33,7 +33,7 @@ from dmft.validation import (
     require_times,
 )
 
-SIZES = (20, 28)  # N where widths are at least 0.2, and as many times more where they are less.
+SIZES = (20, 40)  # N where widths are at least 0.2, and as many times more where they are less.
 NARROW = 4  # Least number of columns, fractional, that the narrower layer has at the smaller N.
 LARGEST = 100  # Bound on the smaller N: below widths of 0.04 the error is what N = 100 leaves.
 # Pairs of copies that share the kernels: alone one pair has kernels so noisy that 3 of 8 samples of
