@@ -15,10 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Size of c relative to the function, an assumption that was too small at 3: up to t = 3 no more was
-# seen at alpha = 0.3, widths 0.7 and 0.5, but at alpha = 0.2, t = 10, lam = 0.5, label noise 0.25
-# the mean squared error of N = 20 and 28 lay 3 to 6 % below its limit (three pairs of widths), c = -14
-# to -30, with a standard error of 1 to 3 %.
+# Size of c relative to the function: an assumption, as 3 was too small. At alpha = 0.2, t = 10,
+# lam = 0.5, label noise 0.25 the mean squared error of N = 20 and 28 lay 3 to 6 % below its limit
+# (three pairs of widths), c = -14 to -30, with a standard error of 1 to 3 %.
 CORRECTION = 15.0
 
 
