@@ -281,12 +281,12 @@ class Solution(Trajectory):
         >>> solution.sample_paths(100).w.shape
         (100, 3)
         """
-        H, w_star, starts = self._draws(n, rng)
+        H, decay, w_star, starts = self._draws(n, rng)
         w, layers = np.empty_like(H), np.empty((2, *H.shape))
         paired = True
         for start, here in labelled(starts):
             network = self.problem.network_from(start)
-            given = self._at(H[here], network)
+            given = self._at(H[here], decay, network)
             w[here] = network.weight(*given)
             pair = network.layer_pair(*given)
             paired = paired and pair is not None
@@ -297,32 +297,39 @@ class Solution(Trajectory):
 
     def sample_responses(self, n: int, rng: Rng = None) -> np.ndarray:
         """Draw D = -dw/dH of n coordinates at the times `t`, shape (n, T); see `sample_paths`."""
-        H, _, starts = self._draws(n, rng)
+        H, decay, _, starts = self._draws(n, rng)
         D = np.empty_like(H)
         for start, here in labelled(starts):
             network = self.problem.network_from(start)
-            D[here] = network.hessian_inverse(*self._at(H[here], network))
+            D[here] = network.hessian_inverse(*self._at(H[here], decay, network))
         return D
 
-    def _at(self, H: np.ndarray, network: Network) -> tuple[float, float, np.ndarray, np.ndarray]:
+    def _at(
+        self, H: np.ndarray, decay: np.ndarray | None, network: Network
+    ) -> tuple[float, float, np.ndarray, np.ndarray]:
         """Return what a network is asked at: alpha, lam, H and the times, or its clock's."""
-        problem = self.problem
-        decay = build_residual(problem, self.grid, self.averages).decay
+        alpha, lam = self.problem.alpha, self.problem.lam
         if decay is None:
-            return problem.alpha, problem.lam, H, self.t
-        decay = self.grid.interpolation(self.t) @ np.concatenate([[0.0], decay])
-        lam, t = network.clock(problem.lam, self.t, decay)
-        return problem.alpha, lam, H, t
+            return alpha, lam, H, self.t
+        lam, t = network.clock(lam, self.t, decay)
+        return alpha, lam, H, t
 
-    def _draws(self, n: int, rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Draw H (n, T), w* (n,) and the layers' starts; see `draw_paths`."""
+    def _draws(
+        self, n: int, rng: Rng
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
+        """Draw H (n, T), w* (n,) and the layers' starts; see `draw_paths`.
+
+        H is followed by the integrated rate of white noise at the times (T,), where there is any.
+        """
         require_integer("n", n, low=1)
         check_rng(rng)
         generator = np.random.default_rng(self.seed if rng is None else rng)
         kernels = build_kernels(build_residual(self.problem, self.grid, self.averages))
         H, w_star, starts = draw_paths(self.problem, self.grid, kernels, n, generator)
-        H = np.concatenate([np.zeros((n, 1)), H], axis=1) @ self.grid.interpolation(self.t).T
-        return H, w_star, starts
+        move, decay = self.grid.interpolation(self.t), kernels.decay
+        if decay is not None:
+            decay = move @ np.concatenate([[0.0], decay])
+        return np.concatenate([np.zeros((n, 1)), H], axis=1) @ move.T, decay, w_star, starts
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -39,29 +39,8 @@ class Backward:
 
     Examples
     --------
-    >>> from dmft.solvers.ode_system import Work
+    >>> from dmft.solvers.ode_system import Decay, Work
     >>> import numpy as np
-    >>> from dmft.solvers.explicit_steps import stages_of
-    >>> class Decay:
-    ...     rate = stiff_cost = 1.0
-    ...
-    ...     def velocity(self, z):
-    ...         return -z
-    ...
-    ...     def set_stages(self, z, K, tableau):
-    ...         return stages_of(self.velocity, z, K, tableau)
-    ...
-    ...     def linearise(self, z):
-    ...         return self
-    ...
-    ...     def solver(self, shift):
-    ...         return lambda b: b / (shift + 1.0)
-    ...
-    ...     def measure(self, z):
-    ...         return lambda error: float(np.max(np.abs(error)) / 1e-6)
-    ...
-    ...     def metric(self, z):
-    ...         return 1.0
     >>> z = np.ones(1)
     >>> method = Backward(Decay(), Work(), z, -z, 0.0, 1e-4)
     >>> method.step()

@@ -12,7 +12,6 @@ stiffness.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -22,7 +21,6 @@ from dmft.solvers.ode_system import Array, System, Work, factor
 NEW_STAGES = (
     len(STAGES) - 1
 )  # evaluations of a step, as the last stage of one is the first of the next
-Stages = tuple[Array, Array]
 STIFF = 1.0  # h * rate beyond which stiffness, not the solution, sets the explicit steps
 # h * rate of the longest step that is tried once stiffness shows: the method is stable below 6.
 STABLE = 5.5
@@ -38,28 +36,8 @@ class Explicit:
 
     Examples
     --------
-    >>> from dmft.solvers.ode_system import Work
+    >>> from dmft.solvers.ode_system import Decay, Work
     >>> import numpy as np
-    >>> class Decay:
-    ...     rate = stiff_cost = 1.0
-    ...
-    ...     def velocity(self, z):
-    ...         return -z
-    ...
-    ...     def set_stages(self, z, K, tableau):
-    ...         return stages_of(self.velocity, z, K, tableau)
-    ...
-    ...     def linearise(self, z):
-    ...         return self
-    ...
-    ...     def solver(self, shift):
-    ...         return lambda b: b / (shift + 1.0)
-    ...
-    ...     def measure(self, z):
-    ...         return lambda error: float(np.max(np.abs(error)) / 1e-6)
-    ...
-    ...     def metric(self, z):
-    ...         return 1.0
     >>> z = np.ones(1)
     >>> method = Explicit(Decay(), Work(), z, -z, 0.1)
     >>> method.step(0.1)
@@ -115,33 +93,6 @@ class Explicit:
         apart, growth = _length(metric * (new - before)), _length(metric * (K[-1] - K[-2]))
         reach = h * growth / apart if apart > 0 else 0.0
         return new, error / PESSIMISM, reach
-
-
-def stages_of(velocity: Callable[[Array], Array], z: Array, K: Array, tableau: Array) -> Stages:
-    """Fill K[1:] with the velocities of an explicit step's stages; return its last two states.
-
-    Parameters
-    ----------
-    velocity : callable
-        z -> f(z).
-    z : ndarray
-        State at the start, of any shape.
-    K : ndarray, shape (S, *z.shape)
-        Velocities of the stages, of which the first is given.
-    tableau : ndarray, shape (S, S)
-        Stage i is f(z + sum_{j < i} tableau[i, j] K[j]): the step is in the coefficients.
-
-    Examples
-    --------
-    >>> K = np.ones((2, 1))
-    >>> stages_of(lambda z: 2 * z, np.ones(1), K, np.array([[0.0, 0.0], [0.5, 0.0]]))[1].tolist()
-    [1.5]
-    """
-    state = z
-    for i in range(1, len(K)):
-        before, state = state, z + np.tensordot(tableau[i, :i], K[:i], 1)
-        K[i] = velocity(state)
-    return before, state
 
 
 def _length(array: Array) -> float:

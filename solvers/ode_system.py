@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 Array = np.ndarray
+Stages = tuple[Array, Array]
 
 SAFETY = 0.9
 SHRINK, GROW = 0.2, 5.0  # a step changes by a factor between these
@@ -21,13 +22,7 @@ class Linearisation(Protocol):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> class Decay:
-    ...     rate = 2.0
-    ...
-    ...     def solver(self, shift):
-    ...         return lambda b: b / (shift + 2.0)
-    >>> Decay().solver(1.0)(np.array([6.0]))
+    >>> Decay(2.0).linearise(np.ones(1)).solver(1.0)(np.array([6.0]))
     array([2.])
     """
 
@@ -44,12 +39,6 @@ class System(Protocol):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> class Decay:
-    ...     stiff_cost = 1.0
-    ...
-    ...     def velocity(self, z):
-    ...         return -z
     >>> Decay().velocity(np.ones(2))
     array([-1., -1.])
     """
@@ -62,7 +51,7 @@ class System(Protocol):
         """Return f(z), shape of z."""
 
     def set_stages(self, z: Array, K: Array, tableau: Array) -> tuple[Array, Array]:
-        """Do what `dmft.solvers.explicit_steps.stages_of` does with this velocity."""
+        """Do what `stages_of` does with this velocity."""
 
     def linearise(self, z: Array) -> Linearisation:
         """Return df/dz at z."""
@@ -72,6 +61,72 @@ class System(Protocol):
 
     def metric(self, z: Array) -> Array | float:
         """Return factors, shape of z, of a change of z in whose norm df/dz is nearly symmetric."""
+
+
+def stages_of(velocity: Callable[[Array], Array], z: Array, K: Array, tableau: Array) -> Stages:
+    """Fill K[1:] with the velocities of an explicit step's stages; return its last two states.
+
+    Parameters
+    ----------
+    velocity : callable
+        z -> f(z).
+    z : ndarray
+        State at the start, of any shape.
+    K : ndarray, shape (S, *z.shape)
+        Velocities of the stages, of which the first is given.
+    tableau : ndarray, shape (S, S)
+        Stage i is f(z + sum_{j < i} tableau[i, j] K[j]): the step is in the coefficients.
+
+    Examples
+    --------
+    >>> K = np.ones((2, 1))
+    >>> stages_of(lambda z: 2 * z, np.ones(1), K, np.array([[0.0, 0.0], [0.5, 0.0]]))[1].tolist()
+    [1.5]
+    """
+    state = z
+    for i in range(1, len(K)):
+        before, state = state, z + np.tensordot(tableau[i, :i], K[:i], 1)
+        K[i] = velocity(state)
+    return before, state
+
+
+@dataclass(frozen=True)
+class Decay:
+    """dz/dt = -rate z: the smallest system, which shows all that one states.
+
+    Examples
+    --------
+    >>> Decay(rate=3.0).velocity(np.ones(1))
+    array([-3.])
+    """
+
+    rate: float = 1.0
+    stiff_cost: float = 1.0
+    permitted: float = 1e-6  # absolute error of a step
+
+    def velocity(self, z: Array) -> Array:
+        """Return -rate z."""
+        return -self.rate * z
+
+    def set_stages(self, z: Array, K: Array, tableau: Array) -> Stages:
+        """Fill the stages one by one."""
+        return stages_of(self.velocity, z, K, tableau)
+
+    def linearise(self, z: Array) -> Decay:
+        """Return itself: the Jacobian is -rate everywhere."""
+        return self
+
+    def solver(self, shift: float) -> Callable[[Array], Array]:
+        """Return the division by shift + rate."""
+        return lambda b: b / (shift + self.rate)
+
+    def measure(self, z: Array) -> Callable[[Array], float]:
+        """Return the largest error over the permitted one."""
+        return lambda error: float(np.max(np.abs(error)) / self.permitted)
+
+    def metric(self, z: Array) -> float:
+        """Return one."""
+        return 1.0
 
 
 @dataclass

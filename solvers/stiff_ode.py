@@ -43,27 +43,7 @@ def integrate(system: System, z0: Array, times: Array) -> tuple[list[Array], Wor
     Examples
     --------
     >>> import numpy as np
-    >>> from dmft.solvers.explicit_steps import stages_of
-    >>> class Decay:
-    ...     rate = stiff_cost = 1.0
-    ...
-    ...     def velocity(self, z):
-    ...         return -z
-    ...
-    ...     def set_stages(self, z, K, tableau):
-    ...         return stages_of(self.velocity, z, K, tableau)
-    ...
-    ...     def linearise(self, z):
-    ...         return self
-    ...
-    ...     def solver(self, shift):
-    ...         return lambda b: b / (shift + 1.0)
-    ...
-    ...     def measure(self, z):
-    ...         return lambda error: float(np.max(np.abs(error)) / 1e-6)
-    ...
-    ...     def metric(self, z):
-    ...         return 1.0
+    >>> from dmft.solvers.ode_system import Decay
     >>> states, work = integrate(Decay(), np.ones(1), np.array([1.0]))
     >>> round(float(states[0][0]), 4)
     0.3679

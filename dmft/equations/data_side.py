@@ -96,16 +96,23 @@ def data_side(
            [1.425  , 1.35375]])
     """
     R_r = np.linalg.solve(np.eye(len(response)) - scale * response, np.eye(len(response)))
-    C_r = _moved(R_r, covariance + noise)
+    C_r = moved(R_r, covariance + noise)
     if integration is None:
         return DataSide(R_r, C_r, R_r, scale * C_r)
-    return DataSide(R_r, C_r, integration @ R_r, scale * _moved(integration, C_r))
+    return DataSide(R_r, C_r, integration @ R_r, scale * moved(integration, C_r))
 
 
-def _moved(operator: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Return operator covariance operator^T, symmetric to the last bit."""
-    moved = operator @ covariance @ operator.T
-    return 0.5 * (moved + moved.T)
+def moved(operator: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return operator covariance operator^T, (N, N), symmetric to the last bit.
+
+    Examples
+    --------
+    >>> moved(np.array([[1.0, 0.0], [1.0, 1.0]]), np.eye(2))
+    array([[1., 1.],
+           [1., 2.]])
+    """
+    product = operator @ covariance @ operator.T
+    return 0.5 * (product + product.T)
 
 
 class Integration(NamedTuple):
@@ -184,7 +191,7 @@ class Residual:
         reach = np.zeros_like(self.labels)
         reach[0, 0] = 1.0  # at t = 0 nothing has responded yet
         reach[1:, 1:] = self.R_r
-        return _moved(reach, self.labels)
+        return moved(reach, self.labels)
 
 
 @dataclass(frozen=True, eq=False)

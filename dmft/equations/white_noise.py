@@ -22,7 +22,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dmft.equations.data_side import Residual
+from dmft.equations.data_side import Residual, moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +53,13 @@ class NoisyResidual(Residual):
     def white_covariance(self) -> np.ndarray:
         """Return what white noise adds to the covariance of G, (N, N)."""
         through = np.eye(len(self.reach)) + self.integration.matrix @ self.reach
-        return self.scale * _symmetric(through, self.brownian)
+        return self.scale * moved(through, self.brownian)
 
     @cached_property
     def C_r(self) -> np.ndarray:
         """Residual correlation at t = 0 and the nodes, shape (N + 1, N + 1)."""
         correlation = super().C_r.copy()
-        correlation[1:, 1:] += _symmetric(self.reach, self.brownian)
+        correlation[1:, 1:] += moved(self.reach, self.brownian)
         return correlation
 
 
@@ -112,8 +112,3 @@ def _at_earlier(values: np.ndarray) -> np.ndarray:
     """Return the matrix of the values at the earlier one of two nodes, (N, N)."""
     index = np.arange(len(values))
     return values[np.minimum(index[:, None], index[None, :])]
-
-
-def _symmetric(operator: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    moved = operator @ covariance @ operator.T
-    return 0.5 * (moved + moved.T)

@@ -115,6 +115,20 @@ def bare_figure(size: tuple[float, float]) -> Any:
     return Figure(figsize=size, layout="constrained")
 
 
+def picture_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a picture; ValueError if its ending is not that of one.
+
+    Examples
+    --------
+    >>> picture_path("a.svg").suffix
+    '.svg'
+    """
+    target = Path(path)
+    if target.suffix.lower() not in FORMATS:
+        raise ValueError(f"path must end in one of {FORMATS}; got {str(path)!r}")
+    return target
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure to a file, which appears complete or not at all.
 
@@ -136,9 +150,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     OSError
         If the file cannot be written.
     """
-    target = Path(path)
-    if target.suffix.lower() not in FORMATS:
-        raise ValueError(f"path must end in one of {FORMATS}; got {str(path)!r}")
+    target = picture_path(path)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=target.suffix[1:].lower(), dpi=200)
     replace_file(target, buffer.getvalue())

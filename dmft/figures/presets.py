@@ -23,9 +23,9 @@ from dmft.figures import (
     trade_off,
     weight_decay_limit,
 )
-from dmft.figures.axes import FORMATS, save_figure
+from dmft.figures.axes import save_figure
 from dmft.figures.base import Preset, compute
-from dmft.figures.style import require_matplotlib
+from dmft.figures.style import require_drawable
 from dmft.validation import Rng
 
 PRESETS: dict[str, Preset] = {
@@ -103,12 +103,7 @@ def draw(
     """
     if name not in PRESETS:
         raise ValueError(f"name must be one of {', '.join(PRESETS)}; got {name!r}")
-    target = Path(path)
-    if target.suffix.lower() not in FORMATS:
-        raise ValueError(f"path must end in one of {FORMATS}; got {str(path)!r}")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"path must be in an existing directory; got {str(path)!r}")
-    require_matplotlib()
+    target = require_drawable(path)
     values = {"delta": delta, "alpha": alpha, "lam": lam}
     preset = PRESETS[name].varied(dimension=dimension, seeds=seeds, rtol=rtol, **values)
     runs = compute(preset, full=full, rng=rng, progress=progress)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmft.figures.axes import FORMATS, save_figure
+from dmft.figures.axes import save_figure
 from dmft.figures.style import (
     HALF_WIDTH,
     PALETTE,
     SHORT_TIME,
     draw_theory,
     new_figure,
-    require_matplotlib,
+    require_drawable,
     tidied,
 )
 from dmft.quadratic.problem import QuadraticProblem
@@ -270,12 +270,7 @@ def draw(
     """
     if name not in PICTURES:
         raise ValueError(f"name must be one of {', '.join(PICTURES)}; got {name!r}")
-    target = Path(path)
-    if target.suffix.lower() not in FORMATS:
-        raise ValueError(f"path must end in one of {FORMATS}; got {str(path)!r}")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"path must be in an existing directory; got {str(path)!r}")
-    require_matplotlib()
+    target = require_drawable(path)
     task = Task(dimension, seeds, rtol, recorded_seed(rng), progress or (lambda text: None))
     picture = PICTURES[name]
     return save_figure(picture.drawing(picture, task), target)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmft.figures.axes import COLOURS
+from dmft.figures.axes import COLOURS, picture_path
 from dmft.limits.steady_states import steady_state
 from dmft.problem import Problem
 from dmft.simulation.ensemble import Ensemble
@@ -41,6 +43,30 @@ def require_matplotlib() -> None:
 
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError("pictures need matplotlib: pip install dmft[plot]")
+
+
+def require_drawable(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a picture, checked before the work that it takes.
+
+    Raises
+    ------
+    ValueError
+        If its ending is not that of a picture.
+    FileNotFoundError
+        If its directory does not exist.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> require_drawable("a.svg").suffix
+    '.svg'
+    """
+    target = picture_path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"path must be in an existing directory; got {str(path)!r}")
+    require_matplotlib()
+    return target
 
 
 def new_figure(preset: Preset | Picture, size: tuple[float, float]) -> Any:

@@ -35,7 +35,7 @@ from dmft.networks.base import Network
 from dmft.problem import Problem
 from dmft.simulation.data import Data
 from dmft.solvers import paired_layers
-from dmft.solvers.explicit_steps import stages_of
+from dmft.solvers.ode_system import stages_of
 from dmft.solvers.paired_layers import LOWEST, padded
 
 # Errors are relative to |w - w*| and |y - X w|, but to this part of their scale once they vanish.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ import numpy as np
 
 from dmft import compilation
 from dmft.equations.averages import Averages
+from dmft.equations.effective_process import EffectiveProcess
 from dmft.equations.noise_rules import NoiseRule, QuadraticRule, SparseRule
 from dmft.equations.observables import TWO_TIME, one_time_functions, two_time_functions
 from dmft.parallel import single_blas_thread
@@ -42,26 +43,31 @@ from dmft.solver.errors import (
 from dmft.solver.grids import initial_grid
 from dmft.solver.iteration import SelfConsistency
 from dmft.solver.limits import Limits
-from dmft.solver.outcome import WORDS, where_absolute
+from dmft.solver.outcome import Outcome, where_absolute
 from dmft.solver.tolerance import CONTROLLED, Tolerance
 from dmft.solvers.collocation import Grid
 from dmft.solvers.fixed_point import Exhausted, FixedPoint
 from dmft.trajectory import Functions
 
-STAGES = 4  # of a panel: more gain nothing, since the order in time is two
+# Nodes of a panel. More of them gain nothing, since the order in time is two whatever their number.
+STAGES = 4
 # The first rule: its error was 1.1e-3 to 1.6e-3 on two diagonal networks (alpha 1 and 0.5), so that
 # solves at the default tolerance of 1e-2 end with it.
 FIRST_SPACING, FIRST_IMPORTANCE = 0.5, 3e-3
 # A finer rule has nodes that much closer, and a fifth of the importance of its smallest term.
 CLOSER, LESS = 0.7, 0.2
-NEGLIGIBLE = 1e-3  # share in the noise of modes that are left out even to first order
+# Modes whose share in the noise is smaller are left out even to first order: their effect is about
+# the square of the share.
+NEGLIGIBLE = 1e-3
 # Halved panels leave a third of the change that they make; the factor below takes half of it.
 LEFT_IN_TIME = 0.5
-MOST_NODES = 400  # a sweep over some hundred paths then takes seconds
+# The finest grid has at most so many nodes: a sweep over some hundred paths then takes seconds.
+MOST_NODES = 400
 # Share of the largest change of a panel from which a panel is halved: halving divides it by four.
 COARSE = 0.25
-MOST_GROWTH = 6.0  # of nodes times paths from one comparison to the next
-
+# Nodes times paths grow at most by this factor from one comparison to the next: halved panels
+# double the nodes, and finer rules had up to three times the paths.
+MOST_GROWTH = 6.0
 
 Progress = Callable[[str], None]
 
@@ -73,8 +79,7 @@ class _Settled:
     grid: Grid
     rule: NoiseRule
     point: FixedPoint
-    paths: int
-    failed: int
+    process: EffectiveProcess
 
     @property
     def on_grid(self) -> OnGrid:
@@ -120,7 +125,8 @@ def solve_noisy_flow(
             for found in _refinements(problem, t_max, tolerance, deadline, max_sweeps, limits):
                 sources = errors_by_source([found.noise], found.time, problem, tolerance)
                 told = ", ".join(f"{name} {error:.1e}" for name, error in sources.items())
-                say(f"{found.finer_grid.grid.size} nodes, {found.finer_grid.paths} paths: {told}")
+                last = found.finer_grid
+                say(f"{last.grid.size} nodes, {last.process.paths} paths: {told}")
         except Exhausted:
             expired = True
         if found is None:
@@ -144,7 +150,7 @@ def _refinements(
         process = system.process(rule)
         x = system.start() if known is None else prolonged(*known, grid)
         point = system.solve(process, x, ITERATION, max_sweeps)
-        return _Settled(grid, rule, point, process.paths, process.failed_paths)
+        return _Settled(grid, rule, point, process)
 
     grid = replace(initial_grid(problem, t_max, tolerance.rtol), stages=STAGES)
     rule = _first_rule(problem, tolerance)
@@ -155,7 +161,7 @@ def _refinements(
         found = _Compared(rough, fine, settled(halves, fine.rule, fine.on_grid))
         yield found
         errors = errors_by_source([found.noise], found.time, problem, tolerance)
-        room = found.finer_grid.paths * halves.size < limits.values / MOST_GROWTH
+        room = found.finer_grid.process.paths * halves.size < limits.values / MOST_GROWTH
         if sum(errors.values()) <= tolerance.rtol or not _sound(found) or not room:
             return
         if errors["time"] < errors["tail"]:
@@ -205,14 +211,16 @@ def _finer(rule: NoiseRule) -> NoiseRule:
 
 def _sound(found: _Compared) -> bool:
     """Whether every fixed point was found, with all of its paths."""
-    return all(s.point.success and not s.failed for s in found)
+    return all(s.point.success and not s.process.failed_paths for s in found)
 
 
 def _nothing(problem: Problem, t_max: float, tolerance: Tolerance) -> _Compared:
     """Return the start in place of a solution, when time runs out before there is any."""
     grid = initial_grid(problem, t_max, tolerance.rtol)
-    x = SelfConsistency(problem, grid, tolerance).start()
-    start = _Settled(grid, QuadraticRule(), FixedPoint(x, x, x, math.inf, False, ()), 0, 0)
+    system = SelfConsistency(problem, grid, tolerance)
+    x, rule = system.start(), QuadraticRule()
+    point = FixedPoint(x, x, x, math.inf, False, ())
+    start = _Settled(grid, rule, point, system.process(rule))
     return _Compared(start, start, start)
 
 
@@ -229,7 +237,7 @@ def _solution(
     grid, averages = final.grid, Averages.unpack(final.point.x, final.grid.size)
     t = grid.nodes_with_start if times is None else times
     values = one_time_functions(problem, grid, averages, t)
-    floor, unknown = ITERATION * rtol, not final.paths
+    floor, unknown = ITERATION * rtol, not final.process.paths
     errors = one_time_errors(problem, [found.noise], found.time, t, values, floor, tolerance)
     if unknown:
         errors = {name: np.full_like(value, np.inf) for name, value in errors.items()}
@@ -237,7 +245,12 @@ def _solution(
     peaks = np.array([everywhere[name].max() for name in CONTROLLED])
     worst = worst_error(tolerance, values, errors, peaks)
     sources = errors_by_source([found.noise], found.time, problem, tolerance)
-    status, message = _verdict(found, worst * rtol, rtol, expired, sources)
+    sweeps = sum(len(s.point.history) for s in found)
+    failed = sum(s.process.failed_paths for s in found)
+    uncovered = max(s.process.uncovered for s in found)
+    success, status, message = Outcome(
+        rtol, worst, _sound(found), expired, sweeps, failed, uncovered, sources, given=False
+    ).verdict()
     atol = tolerance.floor(peaks)
     two_time = partial(two_time_functions, problem, grid, averages, t)
     two_time_error = partial(two_time_errors, problem, [found.noise, found.time], t, floor)
@@ -250,44 +263,21 @@ def _solution(
         averages=averages,
         rtol=rtol,
         seed=seed,
-        success=status == 0,
+        success=success,
         status=status,
         message=message + where_absolute(tolerance, values, t, atol),
         stats={
-            "sweeps": sum(len(s.point.history) for s in found),
+            "sweeps": sweeps,
             "residual_history": np.concatenate([s.point.history for s in found]),
-            "paths": final.paths,
+            "paths": final.process.paths,
             "nodes": grid.size,
             "panels": grid.panels,
             "noise_rule": repr(final.rule),
             "error_over_tolerance": worst,
             **{f"atol_{name}": float(a) for name, a in zip(CONTROLLED, atol, strict=True)},
             **{f"error_from_{name}": error for name, error in sources.items()},
-            "failed_paths": sum(s.failed for s in found),
+            "failed_paths": failed,
+            "uncovered_mass": uncovered,
             **stats,
         },
     )
-
-
-def _verdict(
-    found: _Compared, reached: float, rtol: float, expired: bool, sources: Mapping[str, float]
-) -> tuple[int, str]:
-    """Return status and message; see `Solution`."""
-    if expired:
-        until = f"with an estimated relative error of {reached:.1e}"
-        if not math.isfinite(reached):
-            until = "before there was an estimate of the error"
-        return 3, f"Stopped after max_time {until}: raise max_time or rtol, or shorten t_max."
-    if not _sound(found) or not math.isfinite(reached):
-        failed = sum(s.failed for s in found)
-        return 2, (
-            f"The iteration did not converge ({failed} unsolved paths): shorten t_max, raise "
-            "max_sweeps, or take a smaller temperature."
-        )
-    if reached > rtol:
-        limit = WORDS[max(sources, key=sources.__getitem__)]
-        return 1, (
-            f"The estimated error is {reached:.1e} relative, above rtol = {rtol:.1e}, limited by "
-            f"{limit}: raise rtol or max_memory, or shorten t_max."
-        )
-    return 0, f"Converged; the estimated relative error is {reached:.1e}."

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmft.solver.cheap_map import Run
 from dmft.solver.tolerance import CONTROLLED, Tolerance
 
 # Gaussian mass over rtol that the nodes of a noise rule may leave out: its effect, which the fixed
@@ -29,32 +28,38 @@ class Outcome:
 
     Parameters
     ----------
-    run : Run
     rtol : float
-        Accuracy asked for, which may be less than what the run aimed at.
+        Accuracy asked for, which may be less than what the solve aimed at.
     worst : float
-        Estimated over allowed error.
-    failed_paths : int
+        Estimated over allowed error; infinite where there was nothing to compare.
+    converged, expired : bool
+        Whether the iteration did, and whether time ran out.
+    sweeps, failed_paths : int
     uncovered : float
         Gaussian mass that the nodes left out.
     sources : dict of str to float
         Relative error from each source.
+    given : bool
+        Whether a grid and a rule may be given in place of the solver's own.
     """
 
-    run: Run
     rtol: float
     worst: float
+    converged: bool
+    expired: bool
+    sweeps: int
     failed_paths: int
     uncovered: float
     sources: Mapping[str, float]
+    given: bool = True
 
     def verdict(self) -> tuple[bool, int, str]:
         """Return success, status (see `Solution`) and the sentence."""
         rtol = self.rtol
         reached = self.worst * rtol
-        if self.run.expired:
+        if self.expired:
             return False, 3, self._expired(reached)
-        if not self.run.converged or self.failed_paths or not np.isfinite(self.worst):
+        if not self.converged or self.failed_paths or not np.isfinite(self.worst):
             return False, 2, self._diverged()
         if self.uncovered > UNCOVERED * rtol:
             return False, 1, self._uncovered(rtol)
@@ -68,24 +73,25 @@ class Outcome:
         return True, 0, f"Converged; the estimated relative error is {reached:.1e}."
 
     def _expired(self, reached: float) -> str:
-        if self.run.unknown:
+        if not np.isfinite(self.worst):
             error = "before there was an estimate of the error"
         else:
             error = f"with an estimated relative error of {reached:.1e}"
         return f"Stopped after max_time {error}: raise max_time or rtol, or shorten t_max."
 
     def _diverged(self) -> str:
+        advice = "raise max_sweeps, or give a grid with more panels"
         return (
-            f"The iteration did not converge ({len(self.run.history)} sweeps, "
-            f"{self.failed_paths} unsolved paths): shorten t_max, raise max_sweeps, or give a "
-            "grid with more panels."
+            f"The iteration did not converge ({self.sweeps} sweeps, {self.failed_paths} unsolved "
+            f"paths): shorten t_max, {advice if self.given else 'or raise max_sweeps'}."
         )
 
     def _uncovered(self, rtol: float) -> str:
+        advice = "give a rule of smaller spacing or larger reach" if self.given else "raise rtol"
         return (
             f"The nodes of the noise rule leave out a Gaussian mass of {self.uncovered:.1e}, which "
             f"the error estimate does not see; at most {UNCOVERED * rtol:.1e} is permitted at rtol "
-            f"= {rtol:.1e}: give a rule of smaller spacing or larger reach."
+            f"= {rtol:.1e}: {advice}."
         )
 
 

@@ -187,12 +187,12 @@ def solve(
     with single_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         known = None if continue_from is None else known_from(continue_from, t_max, rtol)
         arguments = (seed, grid, rule, max_sweeps, limits, limits.deadline(), progress, known)
-        found = _solve(problem, t_max, times, tolerance, tolerance, *arguments)
+        found = first = _solve(problem, t_max, times, tolerance, tolerance, *arguments)
         for aim in _looser(tolerance) if grid is None and rule is None else ():
             if found.success or found.status == 3 or reached(found) <= aim.rtol:
                 break
             other = _solve(problem, t_max, times, tolerance, aim, *arguments)
-            found = min(found, _instead(found, other), key=reached)
+            found = min(found, _instead(first, other), key=reached)
         return found
 
 
@@ -276,7 +276,16 @@ def _solve(
         sources = errors_by_source(noise.differences, grids, problem, aim)
     peaks = 0.5 * np.array([averages.C_w.diagonal().max(), _residual_peak(problem, here)])
     worst = worst_error(tolerance, values, errors, peaks)
-    outcome = Outcome(run, tolerance.rtol, worst, failed_paths, uncovered, sources)
+    outcome = Outcome(
+        tolerance.rtol,
+        worst,
+        run.converged,
+        run.expired,
+        len(run.history),
+        failed_paths,
+        uncovered,
+        sources,
+    )
     success, status, message = outcome.verdict()
     atol_used = tolerance.floor(peaks)
     message += where_absolute(tolerance, values, t, atol_used)

@@ -4,7 +4,7 @@ import pytest
 from dmft.networks.deep import Deep
 from dmft.networks.diagonal import Diagonal
 from dmft.solvers.dormand_prince import STAGES
-from dmft.solvers.explicit_steps import stages_of
+from dmft.solvers.ode_system import stages_of
 from dmft.solvers.paired_layers import padded, set_stages
 
 

@@ -3,8 +3,8 @@ import pytest
 
 from dmft.solvers import dormand_prince
 from dmft.solvers.backward_steps import ERROR, GAMMA, KAPPA, LEADING, ORDER, difference_matrix
-from dmft.solvers.explicit_steps import Explicit, stages_of
-from dmft.solvers.ode_system import Work
+from dmft.solvers.explicit_steps import Explicit
+from dmft.solvers.ode_system import Work, stages_of
 from dmft.solvers.stiff_ode import integrate
 
 
